@@ -1,0 +1,7 @@
+"""The dice of key material; simulators throw ``numpy.random.Generator``, a type apart."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Entropy: TypeAlias = Callable[[int], bytes]
+"""``entropy(n)`` returns ``n`` fresh bytes fit for key material (at the edge: ``os.urandom``)."""

@@ -1,0 +1,29 @@
+"""Errors, named for who is at fault. A bug is an AssertionError or a RuntimeError."""
+
+
+class QkdError(Exception):
+    """Anything that can go wrong in operation."""
+
+
+class ConfigError(QkdError):
+    """The operator's configuration is wrong; the message has path, value and limit."""
+
+
+class PeerError(QkdError):
+    """The peer broke the protocol: drop the session."""
+
+
+class LinkLost(QkdError):
+    """The peer or the light is gone for now: retry."""
+
+
+class SecurityAlarm(QkdError):
+    """Something an attacker might have done: discard the block, wipe, tell the operator."""
+
+
+class OutOfKey(QkdError):
+    """There is not enough key for what was asked: say so to the caller."""
+
+
+class StoreError(QkdError):
+    """The key store cannot keep its promises (disk full, damaged, restored from an old image)."""

@@ -1,0 +1,80 @@
+"""Key bytes in one wipeable, locked buffer that never prints itself."""
+
+import ctypes
+import hmac
+import mmap
+from typing import NoReturn, Self
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_MADV_DONTDUMP = 16
+
+
+class Secret:
+    """A buffer of ``n_bytes`` for key material: page-locked where the system allows it, left out
+    of core dumps, wiped on :meth:`wipe`, on leaving a ``with`` block, and when collected.
+
+    Locking is best effort (RLIMIT_MEMLOCK): ``locked`` says whether it worked.
+    """
+
+    __slots__ = ("_map", "_size", "locked")
+
+    def __init__(self, n_bytes: int) -> None:
+        if n_bytes < 0:
+            raise ValueError(f"a secret cannot have {n_bytes} bytes")
+        self._size = n_bytes
+        self._map: mmap.mmap | None = mmap.mmap(-1, max(n_bytes, 1))
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        length = len(self._map)
+        self.locked = _LIBC.mlock(ctypes.c_void_p(address), ctypes.c_size_t(length)) == 0
+        self._map.madvise(_MADV_DONTDUMP)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Copy ``data``; a mutable source is for the caller to wipe."""
+        secret = cls(len(data))
+        secret.reveal()[:] = data
+        return secret
+
+    def reveal(self) -> memoryview:
+        """Return the live bytes, writable. Whoever copies them answers for the copy."""
+        if self._map is None:
+            raise RuntimeError("this secret has been wiped")
+        return memoryview(self._map)[: self._size]
+
+    @property
+    def wiped(self) -> bool:
+        return self._map is None
+
+    def wipe(self) -> None:
+        """Zero the bytes; every view of them sees zeros from now on."""
+        if self._map is None:
+            return
+        self._map[:] = bytes(len(self._map))
+        self._map = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wipe()
+
+    def __del__(self) -> None:
+        if getattr(self, "_map", None) is not None:
+            self.wipe()
+
+    def __eq__(self, other: object) -> bool:
+        """Compare in constant time."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.reveal(), other.reveal())
+
+    __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key
+
+    def __repr__(self) -> str:
+        return f"<Secret of {self._size} bytes{', wiped' if self._map is None else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")

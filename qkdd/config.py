@@ -1,0 +1,1 @@
+"""The whole TOML of a relay, composed of each room's own settings."""
