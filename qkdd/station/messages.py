@@ -1,0 +1,64 @@
+"""What the two ends of the light say to each other about runs and blocks."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Seed = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Number = Annotated[int, Meta(ge=0, le=2**62)]
+Text = Annotated[str, Meta(max_length=500)]
+
+
+class RunMessage(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True, forbid_unknown_fields=True
+):
+    run: Number
+
+
+class RunAnnounced(RunMessage, frozen=True, kw_only=True):
+    """Transmitter: a run will start when you are ready. The calibration states become public."""
+
+    first_block: Number
+    calibration_seed: Seed
+
+
+class RunReady(RunMessage, frozen=True, kw_only=True):
+    """Receiver: the tagger runs and I am looking for the first pulse."""
+
+
+class LightLocked(RunMessage, frozen=True, kw_only=True):
+    """Receiver: clock and first pulse are found."""
+
+    clock_offset_ppm: float
+    errors: Number
+    matched: Number
+
+
+class LightMeasured(RunMessage, frozen=True, kw_only=True):
+    """Receiver: the error counts of one calibration segment, which belongs to no block."""
+
+    frame: Number
+    matched: tuple[Number, Number]
+    errors: tuple[Number, Number]
+
+
+class RunLost(RunMessage, frozen=True, kw_only=True):
+    """Receiver: this run is over for me; every block of it that has not ended is void."""
+
+    reason: Text
+
+
+class RunStopped(RunMessage, frozen=True, kw_only=True):
+    """Transmitter: this run is over; every block of it that has not ended is void."""
+
+    reason: Text
+
+
+class BlockVoid(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True, forbid_unknown_fields=True
+):
+    """Either end: this block makes no key; forget it."""
+
+    block_no: Number
+    reason: Text

@@ -1,0 +1,53 @@
+"""Which instruments stand at this end of a link, and how they are set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An instrument as it is found: the model picks the driver, the resource the way to it."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    resource: Annotated[str, Meta(min_length=1)]
+
+
+class LaserSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    current_ma: Annotated[float, Meta(gt=0, le=1000)]
+
+
+class AttenuatorSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    loss_db: Annotated[float, Meta(ge=0, le=100)]
+    """Attenuation at which a signal pulse leaves with ``intensities.signal_mu`` photons (nominal:
+    set by hand until a calibration exists)."""
+
+
+class EncoderSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    key_file: Path
+    """The board key, 32 bytes (docs/encoder-protocol.md)."""
+
+
+class TransmitterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    laser: LaserSettings
+    attenuator: AttenuatorSettings
+    encoder: EncoderSettings
+
+
+class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    tagger: Instrument
+    key0_channel: Annotated[int, Meta(ge=1, le=64)] = 1
+    key1_channel: Annotated[int, Meta(ge=1, le=64)] = 2
+    test0_channel: Annotated[int, Meta(ge=1, le=64)] = 3
+    test1_channel: Annotated[int, Meta(ge=1, le=64)] = 4
+
+    def __post_init__(self) -> None:
+        if len(set(self.detectors)) != 4:
+            raise ValueError(f"channels {sorted(self.detectors)} must be four different inputs")
+
+    @property
+    def detectors(self) -> dict[int, int]:
+        """Channel of the tagger -> detector number (basis * 2 + bit)."""
+        channels = (self.key0_channel, self.key1_channel, self.test0_channel, self.test1_channel)
+        return {channel: detector for detector, channel in enumerate(channels)}

@@ -1,0 +1,52 @@
+"""A Secret shows its bytes to nobody who does not ask, and forgets when told."""
+
+import copy
+import pickle
+
+import pytest
+
+from qkdd.base.secret import Secret
+
+
+def test_neither_repr_nor_format_shows_a_byte() -> None:
+    secret = Secret.from_bytes(b"\xab" * 32)
+    for text in (repr(secret), str(secret), f"{secret}", f"{[secret]}"):
+        assert "ab" not in text
+        assert "32 bytes" in text
+
+
+def test_every_view_sees_zeros_after_a_wipe() -> None:
+    secret = Secret.from_bytes(b"secret key bytes")
+    view = secret.reveal()
+    secret.wipe()
+    assert bytes(view) == bytes(16)
+    assert secret.wiped
+    with pytest.raises(RuntimeError, match="wiped"):
+        secret.reveal()
+
+
+def test_a_with_block_wipes_on_the_way_out_even_by_an_error() -> None:
+    secret = Secret.from_bytes(b"12345678")
+    view = secret.reveal()
+    with pytest.raises(KeyError), secret:
+        raise KeyError
+    assert bytes(view) == bytes(8)
+
+
+def test_a_secret_is_neither_copied_nor_pickled_nor_hashed() -> None:
+    secret = Secret(4)
+    for forbidden in (pickle.dumps, copy.copy, copy.deepcopy, hash):
+        with pytest.raises(TypeError):
+            forbidden(secret)
+
+
+def test_equality_is_of_bytes() -> None:
+    assert Secret.from_bytes(b"same") == Secret.from_bytes(b"same")
+    assert Secret.from_bytes(b"same") != Secret.from_bytes(b"diff")
+    assert Secret.from_bytes(b"same") != b"same"
+
+
+def test_an_empty_secret_is_allowed_and_a_negative_one_is_not() -> None:
+    assert len(Secret(0)) == 0
+    with pytest.raises(ValueError, match="-1"):
+        Secret(-1)
