@@ -1,0 +1,192 @@
+"""LAB.toml: the fibre, source, receiver and instruments of every simulated link.
+
+A model parameter has the value of a common laboratory as its default; the instruments and where
+they listen have none. Paths are relative to the folder of the TOML.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Decibel = Annotated[float, Meta(ge=0, le=200)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Words = Annotated[int, Meta(ge=128, le=1 << 26)]
+Listen = Annotated[str, Meta(pattern=r"^(pty:.+|tcp:[^:\s]+:[0-9]{1,5})$")]
+"""``pty:SYMLINK`` or ``tcp:HOST:PORT``; port 0 lets the system choose."""
+
+
+class LabConfigError(ValueError):
+    """LAB.toml does not say a lab; the message names the file and the place in it."""
+
+
+class Fibre(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The way of the light between the transmitter's and the receiver's connector."""
+
+    length_km: Annotated[float, Meta(ge=0, le=1000)] = 50.0
+    loss_db: Decibel = 12.0
+    """Fibre and patching together; not derived from the length."""
+
+    misalignment: Annotated[float, Meta(ge=0, le=0.5)] = 0.01
+    """Probability that a photon of the right basis leaves by the wrong port, both bases."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The laser diode and what is fixed inside the transmitter."""
+
+    wavelength_nm: Annotated[float, Meta(ge=400, le=2000)] = 1550.12
+    threshold_ma: Annotated[float, Meta(ge=0, le=1000)] = 10.0
+    slope_mw_per_ma: Annotated[float, Meta(gt=0, le=10)] = 0.1
+    fixed_loss_db: Decibel = 40.0
+
+    def power_mw(self, current_ma: float) -> float:
+        """Optical power of the diode above its threshold, 0 below."""
+        return max(0.0, self.slope_mw_per_ma * (current_ma - self.threshold_ma))
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Passive basis choice, four alike detectors, and the tagger's own clock."""
+
+    loss_db: Decibel = 3.0
+    key_basis_share: Annotated[float, Meta(gt=0, lt=1)] = 0.84
+    """Share of the splitter's light that goes to the key basis."""
+
+    efficiency: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    dark_hz: Annotated[float, Meta(ge=0, le=1e7)] = 100.0
+    """Per detector."""
+
+    recovery_ns: Annotated[float, Meta(ge=0, le=1e5)] = 30.0
+    jitter_ps: Annotated[float, Meta(ge=0, le=1e5)] = 50.0
+    """Full width at half maximum."""
+
+    clock_offset_ppm: Annotated[float, Meta(ge=-100, le=100)] = 12.0
+    clock_drift_ppb_per_s: Annotated[float, Meta(ge=-1000, le=1000)] = 1.0
+    delay_ns: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    """Electrical, on top of 4.9 us per km of fibre."""
+
+
+class Attack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an eavesdropper does in the fibre."""
+
+    kind: Literal["intercept-resend"]
+    fraction: Fraction
+    """Share of the pulses that she attacks."""
+
+
+class CTL200Config(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="model",
+    tag="koheron-ctl200",
+):
+    """Koheron CTL200, a laser and TEC controller."""
+
+    listen: Listen
+    interlock_open: bool = False
+
+
+class HP8156AConfig(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="model",
+    tag="agilent-8156a",
+):
+    """Agilent 8156A, an optical attenuator."""
+
+    listen: Listen
+
+
+class StateEncoderConfig(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="model",
+    tag="qmse-1",
+):
+    """A transmitter board that speaks QMSE-1 (docs/encoder-protocol.md)."""
+
+    listen: Listen
+    key_file: Annotated[str, Meta(min_length=1)]
+    """The 32-byte board key: raw, or 64 hexadecimal digits."""
+
+
+class TDC1Config(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="model",
+    tag="s15-tdc1",
+):
+    """S-Fifteen TDC1, a four-channel time tagger."""
+
+    listen: Listen
+    fifo_words: Words = 65_536
+    slips_per_s: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    """Mean rate at which the stream loses two bytes: a known fault at high count rates."""
+
+
+class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The simulated instruments of one link."""
+
+    laser: CTL200Config
+    attenuator: HP8156AConfig
+    encoder: StateEncoderConfig
+    tagger: TDC1Config
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One quantum link: what the light meets, and what the two hosts hold in their hands."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    fibre: Fibre = Fibre()
+    source: Source = Source()
+    receiver: Receiver = Receiver()
+    attack: Attack | None = None
+    instruments: Instruments
+
+
+class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole laboratory, one process."""
+
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    links: Annotated[tuple[Link, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        names = [link.name for link in self.links]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"link names must be unique: {sorted(twice)}")
+        listens = [
+            place
+            for link in self.links
+            for place in (
+                link.instruments.laser.listen,
+                link.instruments.attenuator.listen,
+                link.instruments.encoder.listen,
+                link.instruments.tagger.listen,
+            )
+            if not place.endswith(":0")
+        ]
+        if taken := {place for place in listens if listens.count(place) > 1}:
+            raise ValueError(f"two instruments cannot listen on one place: {sorted(taken)}")
+
+
+def read_lab(path: Path) -> Lab:
+    """The lab that ``path`` describes.
+
+    Raises
+    ------
+    LabConfigError
+        With the file and the place in it, as ``lab.toml: ... - at `$.links[0].fibre.loss_db```.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Lab)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise LabConfigError(f"{path}: {error}") from error
