@@ -1,0 +1,101 @@
+"""Read a TOML table into a msgspec struct and name *every* mistake, not only the first."""
+
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
+Kind: TypeAlias = Any
+"""A type annotation, as msgspec reads it; Python has no type for that."""
+
+_SHOWN = 60
+
+
+def mistakes(value: object, kind: Kind, path: str = "") -> Iterator[str]:
+    """Yield one line per mistake in ``value`` read as ``kind``: path, value, what is allowed."""
+    bare = _bare(kind, value)
+    if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        yield from _struct_mistakes(value, bare, path)
+        return
+    item = _item(bare)
+    found = False
+    if item is not None and isinstance(value, list):
+        for number, one in enumerate(value):
+            for line in mistakes(one, item, f"{path}[{number}]"):
+                found = True
+                yield line
+    if not found:
+        yield from _leaf_mistakes(value, kind, path)
+
+
+def _struct_mistakes(value: object, kind: type[msgspec.Struct], path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path or 'the file'}: expected a table, got {_shown(value)}"
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    found = False
+    for unknown in sorted(value.keys() - fields.keys()):
+        found = True
+        yield f"{_join(path, unknown)}: unknown; known here: {', '.join(sorted(fields))}"
+    for name, field in fields.items():
+        if name not in value:
+            if field.required:
+                found = True
+                yield f"{_join(path, name)}: missing"
+            continue
+        for line in mistakes(value[name], hints[field.name], _join(path, name)):
+            found = True
+            yield line
+    if not found:
+        yield from _leaf_mistakes(value, kind, path)
+
+
+def _leaf_mistakes(value: object, kind: Kind, path: str) -> Iterator[str]:
+    try:
+        msgspec.convert(value, kind, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        what = str(error).partition(" - at `$")[0]
+        shown = "" if isinstance(value, dict) else f" (it is {_shown(value)})"
+        yield f"{path or 'the file'}: {what}{shown}"
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """Read ``value`` as ``kind``; the caller has looked at :func:`mistakes` first."""
+    return msgspec.convert(value, kind, dec_hook=_decode_path)
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if isinstance(value, str):
+        return kind(value)
+    raise ValueError("Expected `str`")
+
+
+def _bare(kind: Kind, value: object) -> Kind:
+    """Strip what does not matter for walking: Annotated, and ``| None`` where there is a value."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, types.UnionType) and value is not None:
+        rest = [one for one in get_args(kind) if one is not type(None)]
+        if len(rest) == 1:
+            return _bare(rest[0], value)
+    return kind
+
+
+def _item(kind: Kind) -> type[msgspec.Struct] | None:
+    """Return the struct that ``kind`` is a list or tuple of, if it is one."""
+    if get_origin(kind) not in (list, tuple):
+        return None
+    item = get_args(kind)[0]
+    return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
