@@ -14,17 +14,17 @@ StateCodes: TypeAlias = npt.NDArray[np.uint8]
 
 
 def bits_of(states: StateCodes) -> StateCodes:
-    return states & 1
+    return states & np.uint8(1)
 
 
 def bases_of(states: StateCodes) -> StateCodes:
     """Return each state's :class:`Basis` as uint8."""
-    return states >> 1 & 1
+    return states >> np.uint8(1) & np.uint8(1)
 
 
 def intensities_of(states: StateCodes) -> StateCodes:
     """Return each state's :class:`Intensity` as uint8."""
-    return states >> 2
+    return states >> np.uint8(2)
 
 
 def state_code(basis: Basis, bit: int, intensity: Intensity) -> int:

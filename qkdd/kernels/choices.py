@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 try:
-    from qkdd.kernels.native import choices as _native
+    import qkdd.kernels.native.choices as _native
 except ImportError:
     _native = None
 
@@ -115,7 +115,9 @@ def _twin(seed: memoryview, pulses: Pulses, thresholds: tuple[int, int, int]) ->
 
 def _states_of(words: npt.NDArray[np.uint32], key: int, signal: int, weak: int) -> States:
     high = words >> 16
-    basis = ((words >> 1) & 0x7FFF) >= key
-    intensity = (high >= signal).view(np.uint8) + (high >= signal + weak).view(np.uint8)
-    bit = (words & 1).astype(np.uint8)
-    return bit | basis.view(np.uint8) << 1 | intensity << 2
+    states = (high >= signal).view(np.uint8) + (high >= signal + weak).view(np.uint8)
+    states <<= 1
+    states |= (((words >> 1) & 0x7FFF) >= key).view(np.uint8)
+    states <<= 1
+    states |= (words & 1).astype(np.uint8)
+    return states
