@@ -1,0 +1,42 @@
+"""The proof of security that a link uses, and its epsilons; both ends must agree on every field."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Proof: TypeAlias = Literal["variable-length", "lim-2014", "rusca-2018"]
+
+
+class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which theorem gives the length, and with what probabilities of failure per block."""
+
+    proof: Proof = "variable-length"
+    eps_sec: Annotated[float, Meta(gt=0, le=1e-3)] = 1e-12
+    """Secrecy of one block: half the trace distance to a key Eve knows nothing of."""
+    eps_cor: Annotated[float, Meta(gt=0, le=1e-3)] = 1e-15
+    """Probability that the two ends hold different keys after a block was accepted."""
+    mu_uncertainty: Annotated[float, Meta(ge=0, le=0.2)] = 0.0
+    """Relative uncertainty of each mean photon number; the shortest length over the corners of
+    this box is used. 0 says that the configured values are believed as they stand."""
+    announced_bits_per_pulse: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    """For the fixed-length proofs, which know only accept (this length) or abort (no key)."""
+
+    def __post_init__(self) -> None:
+        # msgspec checks the ranges above on decode only; a wrong epsilon built by hand is worse.
+        for name, value in (("eps_sec", self.eps_sec), ("eps_cor", self.eps_cor)):
+            if not 0.0 < value <= 1e-3:
+                raise ValueError(f"{name} {value} is not in (0, 0.001]")
+        if not 0.0 <= self.mu_uncertainty <= 0.2:
+            raise ValueError(f"mu_uncertainty {self.mu_uncertainty} is not in [0, 0.2]")
+        fixed = self.proof != "variable-length"
+        if fixed and self.announced_bits_per_pulse is None:
+            raise ValueError(
+                f"proof {self.proof} is for a length fixed beforehand: announced_bits_per_pulse "
+                "must be set"
+            )
+        if not fixed and self.announced_bits_per_pulse is not None:
+            raise ValueError(
+                "announced_bits_per_pulse has no meaning with proof variable-length, which takes "
+                "the length from each block's own counts"
+            )
