@@ -1,0 +1,57 @@
+"""Sorts what the peer says into one queue for each listener."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from qkdd.base.errors import PeerError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+QUEUE_MESSAGES = 64
+"""Enough for every answer that one side may send before it waits for the other; a message holds
+at most about 0.7 MB, and the long ones (clicks, seeds) are consumed as they come."""
+
+
+class Mailbox:
+    """The messages of a few types, in order; ``Sorter`` fills it, one task empties it."""
+
+    def __init__(self, *types: type[msgspec.Struct]) -> None:
+        self.types = types
+        self._send, self._receive = trio.open_memory_channel[msgspec.Struct](QUEUE_MESSAGES)
+
+    async def put(self, message: msgspec.Struct) -> None:
+        await self._send.send(message)
+
+    async def any(self) -> msgspec.Struct:
+        """Wait for the next message, whatever it is."""
+        return await self._receive.receive()
+
+    async def get(self, *expected: type[T]) -> T:
+        """Wait for the next message, which must be of an ``expected`` type.
+
+        Raises
+        ------
+        PeerError
+            If it is not.
+        """
+        message = await self.any()
+        if isinstance(message, expected):
+            return message
+        names = " or ".join(kind.__name__ for kind in expected)
+        raise PeerError(f"peer sent {type(message).__name__} where {names} was due")
+
+
+class Sorter:
+    """Knows which mailbox takes which type."""
+
+    def __init__(self, mailboxes: Iterable[Mailbox]) -> None:
+        self._by_type = {kind: mailbox for mailbox in mailboxes for kind in mailbox.types}
+
+    async def put(self, message: msgspec.Struct) -> None:
+        mailbox = self._by_type.get(type(message))
+        if mailbox is None:
+            raise PeerError(f"peer sent {type(message).__name__}, which nobody here awaits")
+        await mailbox.put(message)

@@ -1,0 +1,199 @@
+"""What a relay says about itself: one snapshot, served as JSON on a Unix socket."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import trio
+
+RATE_WINDOW_S = 64.0
+
+
+class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One distilled block, in numbers that are all public."""
+
+    block_no: int
+    pulse_seconds: float
+    n_clicks: int
+    n_sifted_bits: int
+    n_secret_bits: int
+    n_auth_bits: int
+    disclosed_one_way_bits: int
+    disclosed_both_ways_bits: int
+    qber_key: float | None
+    qber_test: float | None
+    qber_key_by_intensity: tuple[float | None, float | None, float | None]
+    qber_test_by_intensity: tuple[float | None, float | None, float | None]
+    phase_error_bound: float | None
+    f_one_way: float | None
+    f_both_ways: float | None
+    n_frames: int
+    n_lost_frames: int
+    eps_sec: float
+    eps_cor: float
+    reason: str | None
+    """Why there is no key, if there is none."""
+
+
+class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One end of a link, now."""
+
+    name: str
+    peer: str
+    role: str
+    state: str
+    """down | session | dark | searching | light"""
+    reason: str | None
+    clock_offset_ppm: float | None
+    qber_calibration_key: float | None
+    qber_calibration_test: float | None
+    click_rate: float | None
+    sifted_bits_per_s: float | None
+    secret_bits_per_s: float | None
+    disclosed_bits_per_s: float | None
+    eps_sec_total: float
+    eps_cor_total: float
+    n_blocks: int
+    n_blocks_without_key: int
+    n_blocks_void: int
+    last_block: BlockFacts | None
+    stock_bits: int
+    auth_left_bits: int
+    hours_of_stock: float | None
+    account: dict[str, int]
+
+
+class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    node: str
+    pid: int
+    uptime_s: float
+    kernels: dict[str, str]
+    links: tuple[LinkSnapshot, ...]
+
+
+@dataclass(slots=True)
+class LinkStatus:
+    """Counters of one end of a link; written by its tasks, read for snapshots."""
+
+    name: str
+    peer: str
+    role: str
+    state: str = "down"
+    reason: str | None = None
+    clock_offset_ppm: float | None = None
+    calibration_errors: list[int] = field(default_factory=lambda: [0, 0])
+    calibration_matched: list[int] = field(default_factory=lambda: [0, 0])
+    eps_sec_total: float = 0.0
+    eps_cor_total: float = 0.0
+    n_blocks: int = 0
+    n_blocks_without_key: int = 0
+    n_blocks_void: int = 0
+    last_block: BlockFacts | None = None
+    recent: deque[tuple[float, BlockFacts]] = field(default_factory=deque)
+
+    def enter(self, state: str, reason: str | None = None) -> None:
+        self.state = state
+        if reason is not None or state == "light":
+            self.reason = reason
+
+    def measured(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
+        """Take the counts of about a second of calibration segments."""
+        self.calibration_matched = list(matched)
+        self.calibration_errors = list(errors)
+
+    def distilled(self, facts: BlockFacts, now_s: float) -> None:
+        """Count a block that went through every stage, with or without key."""
+        self.n_blocks += 1
+        self.eps_sec_total += facts.eps_sec if facts.n_secret_bits else 0.0
+        self.eps_cor_total += facts.eps_cor if facts.n_secret_bits else 0.0
+        if facts.n_secret_bits == 0:
+            self.n_blocks_without_key += 1
+            self.reason = facts.reason
+        self.last_block = facts
+        self.recent.append((now_s, facts))
+        seconds = sum(block.pulse_seconds for _, block in self.recent)
+        while len(self.recent) > 1 and seconds - self.recent[0][1].pulse_seconds > RATE_WINDOW_S:
+            seconds -= self.recent.popleft()[1].pulse_seconds
+
+    def snapshot(
+        self, *, account: dict[str, int], auth_left_bits: int, promised_bits_per_s: float
+    ) -> LinkSnapshot:
+        blocks = [block for _, block in self.recent]
+        seconds = sum(block.pulse_seconds for block in blocks)
+
+        def rate(total: int) -> float | None:
+            return total / seconds if seconds else None
+
+        auth_rate = rate(sum(block.n_auth_bits for block in blocks)) or 0.0
+        drain = promised_bits_per_s + auth_rate
+        matched, errors = self.calibration_matched, self.calibration_errors
+        return LinkSnapshot(
+            name=self.name,
+            peer=self.peer,
+            role=self.role,
+            state=self.state,
+            reason=self.reason,
+            clock_offset_ppm=self.clock_offset_ppm,
+            qber_calibration_key=errors[0] / matched[0] if matched[0] else None,
+            qber_calibration_test=errors[1] / matched[1] if matched[1] else None,
+            click_rate=rate(sum(block.n_clicks for block in blocks)),
+            sifted_bits_per_s=rate(sum(block.n_sifted_bits for block in blocks)),
+            secret_bits_per_s=rate(sum(block.n_secret_bits for block in blocks)),
+            disclosed_bits_per_s=rate(sum(block.disclosed_both_ways_bits for block in blocks)),
+            eps_sec_total=self.eps_sec_total,
+            eps_cor_total=self.eps_cor_total,
+            n_blocks=self.n_blocks,
+            n_blocks_without_key=self.n_blocks_without_key,
+            n_blocks_void=self.n_blocks_void,
+            last_block=self.last_block,
+            stock_bits=account.get("stock", 0),
+            auth_left_bits=auth_left_bits,
+            hours_of_stock=account.get("stock", 0) / drain / 3600 if drain else None,
+            account=account,
+        )
+
+
+async def serve_status(
+    path: Path,
+    snapshot: Callable[[], RelaySnapshot],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer every connection with one snapshot as JSON, then close it. Owner only (0600)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    old_mask = os.umask(0o177)
+    try:
+        await listening.bind(str(path))
+    finally:
+        os.umask(old_mask)
+    listening.listen(8)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        with trio.move_on_after(2.0):
+            try:
+                await stream.send_all(msgspec.json.encode(snapshot()))
+            except trio.BrokenResourceError:
+                return  # the asker has gone: nothing is lost
+        await stream.aclose()
+
+    try:
+        await trio.serve_listeners(
+            answer, [trio.SocketListener(listening)], task_status=_Ready(task_status)
+        )
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Ready:
+    """Passes ``started`` on without the listeners, which are nobody else's business."""
+
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+        self._task_status = task_status
+
+    def started(self, _value: object = None) -> None:
+        self._task_status.started()

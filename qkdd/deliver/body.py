@@ -1,0 +1,66 @@
+"""The key container of ETSI GS QKD 014, built where it can be wiped.
+
+``base64.b64encode`` and a JSON encoder would leave immutable copies of the key in freed memory;
+this writes each key's base64 text straight into one bytearray, which the edge wipes after sending.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import numpy as np
+
+from qkdd.base.secret import Secret
+
+_ALPHABET = np.frombuffer(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8
+)
+
+
+def base64_into(key: memoryview, out: memoryview) -> None:
+    """Write the padded base64 (RFC 4648, section 4) of ``key`` into ``out``.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` is not exactly as long as the text.
+    """
+    n_groups = -(-len(key) // 3)
+    if len(out) != 4 * n_groups:
+        raise ValueError(f"{len(key)} bytes are {4 * n_groups} characters, not {len(out)}")
+    if not n_groups:
+        return
+    padded = np.zeros((n_groups, 3), np.uint8)
+    padded.reshape(-1)[: len(key)] = np.frombuffer(key, np.uint8)
+    sextets = np.empty((n_groups, 4), np.uint8)
+    sextets[:, 0] = padded[:, 0] >> 2
+    sextets[:, 1] = (padded[:, 0] & 3) << 4 | padded[:, 1] >> 4
+    sextets[:, 2] = (padded[:, 1] & 15) << 2 | padded[:, 2] >> 6
+    sextets[:, 3] = padded[:, 2] & 63
+    text = np.frombuffer(out, np.uint8).reshape(n_groups, 4)
+    np.take(_ALPHABET, sextets, out=text, mode="clip")
+    n_padding = 3 * n_groups - len(key)
+    if n_padding:
+        text[-1, 4 - n_padding :] = ord("=")
+    padded.fill(0)
+    sextets.fill(0)
+
+
+def key_container(keys: Sequence[tuple[UUID, Secret]]) -> bytearray:
+    """Build the JSON of Table 11. The caller wipes the result, and the secrets."""
+    # The text is laid out first and the keys filled in last: a bytearray that grows with a key in
+    # it would leave a copy behind.
+    body = bytearray(b'{"keys":[')
+    starts: list[int] = []
+    for number, (key_id, key) in enumerate(keys):
+        body += b'%s{"key_ID":"%s","key":"' % (b"," if number else b"", str(key_id).encode())
+        starts.append(len(body))
+        body += bytes(_text_bytes(key)) + b'"}'
+    body += b"]}"
+    with memoryview(body) as view:
+        for start, (_, key) in zip(starts, keys, strict=True):
+            base64_into(key.reveal(), view[start : start + _text_bytes(key)])
+    return body
+
+
+def _text_bytes(key: Secret) -> int:
+    return 4 * -(-len(key) // 3)

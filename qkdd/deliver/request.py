@@ -1,0 +1,230 @@
+"""From an HTTP request to what is asked, or to the error that the standard prescribes.
+
+Pure: the caller's SAE ID comes from its certificate, never from anything read here.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from uuid import UUID
+
+import msgspec
+
+from qkdd.deliver.messages import ErrorBody, KeyId, KeyIds, KeyRequest
+from qkdd.deliver.settings import DeliverySettings
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+PREFIX = "/api/v1/keys/"
+VERBS = {"status": ("GET",), "enc_keys": ("GET", "POST"), "dec_keys": ("GET", "POST")}
+
+
+class HttpError(Exception):
+    """An answer other than 200; its text is for the client and holds no secret."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        details: list[dict[str, str]] | None = None,
+        allow: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.allow = allow
+        self.body = msgspec.json.encode(ErrorBody(message=message, details=details or []))
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    master: str
+    slave: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncRequest:
+    """Get key: ``number`` keys of ``size_bits`` for ``master`` and every one of ``slaves``."""
+
+    master: str
+    slaves: tuple[str, ...]
+    number: int
+    size_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecRequest:
+    """Get key with key IDs."""
+
+    master: str
+    slave: str
+    key_ids: tuple[UUID, ...]
+
+
+Request = StatusRequest | EncRequest | DecRequest
+
+
+def parse_request(
+    method: str, target: str, body: bytes, *, caller: str, settings: DeliverySettings
+) -> Request:
+    """Read one request of ``caller``.
+
+    Raises
+    ------
+    HttpError
+        400 with the standard's messages (clauses 6.2, 6.4), 404 or 405 where it has none.
+    """
+    parts = _split(target)
+    sae, call = _path(parts.path)
+    if method not in VERBS[call]:
+        allow = ", ".join(VERBS[call])
+        raise HttpError(405, f"{call} takes {allow}, not {method[:16]}", allow=allow)
+    _check_other(sae, caller, settings)
+    query = _query(parts.query)
+    if method == "POST" and query:
+        raise HttpError(400, "a POST request takes its parameters in the body, not in the query")
+    if call == "status":
+        if query:
+            raise HttpError(400, "status takes no parameters")
+        return StatusRequest(caller, sae)
+    if call == "enc_keys":
+        asked = _from_query(query) if method == "GET" else _decode(body, KeyRequest)
+        return _enc_request(asked, caller, sae, settings)
+    ids = _ids_from_query(query) if method == "GET" else _decode(body, KeyIds)
+    return DecRequest(sae, caller, _uuids(ids, settings))
+
+
+def _split(target: str) -> SplitResult:
+    try:
+        return urlsplit(target)
+    except ValueError as error:
+        raise HttpError(400, f"bad request target: {error}") from error
+
+
+def _path(path: str) -> tuple[str, str]:
+    """Split ``/api/v1/keys/{SAE_ID}/{call}``; the ID is percent-decoded, so it may hold ``/``."""
+    if not path.startswith(PREFIX):
+        raise HttpError(
+            404, f"unknown path; this server has {PREFIX}{{SAE_ID}}/enc_keys and others"
+        )
+    quoted, _, call = path.removeprefix(PREFIX).partition("/")
+    if call not in VERBS:
+        raise HttpError(404, f"unknown call; known: {', '.join(VERBS)}")
+    try:
+        sae = unquote(quoted, errors="strict")
+    except UnicodeDecodeError as error:
+        raise HttpError(400, "the SAE ID in the path is not UTF-8") from error
+    if not sae.strip():
+        raise HttpError(400, "the SAE ID in the path is blank")
+    return sae, call
+
+
+def _check_other(sae: str, caller: str, settings: DeliverySettings) -> None:
+    if sae not in settings.homes:
+        raise HttpError(400, "the SAE ID in the path is not known here")
+    if sae == caller:
+        raise HttpError(400, "master and slave SAE are the same")
+
+
+def _query(text: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict")
+    except ValueError as error:
+        raise HttpError(400, "the query is malformed") from error
+    if len(dict(pairs)) != len(pairs):
+        raise HttpError(400, "a query parameter is given twice; several need POST")
+    return dict(pairs)
+
+
+def _from_query(query: dict[str, str]) -> KeyRequest:
+    if unknown := query.keys() - {"number", "size"}:
+        raise HttpError(
+            400, f"unknown query parameter {sorted(unknown)[0][:40]!r}; others need POST"
+        )
+    numbers = {name: _integer(name, text) for name, text in query.items()}
+    return KeyRequest(number=numbers.get("number", 1), size=numbers.get("size"))
+
+
+def _integer(name: str, text: str) -> int:
+    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < 12):
+        raise HttpError(400, f"{name} is not an integer")
+    return int(text)
+
+
+def _ids_from_query(query: dict[str, str]) -> KeyIds:
+    if query.keys() != {"key_ID"}:
+        raise HttpError(400, "GET dec_keys takes exactly one key_ID; more need POST")
+    return KeyIds(key_IDs=[KeyId(key_ID=query["key_ID"])])
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise HttpError(400, f"bad request format: {error}"[:300]) from error
+
+
+def _enc_request(
+    asked: KeyRequest, master: str, slave: str, settings: DeliverySettings
+) -> EncRequest:
+    size_bits = settings.key_size_bits if asked.size is None else asked.size
+    _check_extensions(asked)
+    if size_bits % 8:
+        raise HttpError(400, "size shall be a multiple of 8")
+    least, most = settings.min_key_size_bits, settings.max_key_size_bits
+    if not least <= size_bits <= most:
+        raise HttpError(400, f"size {size_bits} is outside {least} to {most} bits")
+    if not 1 <= asked.number <= settings.max_keys_per_request:
+        raise HttpError(
+            400, f"number {asked.number} is outside 1 to {settings.max_keys_per_request} keys"
+        )
+    additional = _additional(asked, master, slave, settings)
+    return EncRequest(master, (slave, *additional), asked.number, size_bits)
+
+
+def _check_extensions(asked: KeyRequest) -> None:
+    names = [name for extension in asked.extension_mandatory for name in extension]
+    if names:
+        raise HttpError(
+            400,
+            "not all extension_mandatory parameters are supported",
+            details=[
+                {"extension_mandatory_unsupported": f"{name[:80]} is not supported"}
+                for name in names
+            ],
+        )
+
+
+def _additional(
+    asked: KeyRequest, master: str, slave: str, settings: DeliverySettings
+) -> list[str]:
+    additional = asked.additional_slave_SAE_IDs
+    if additional is None:
+        return []
+    if not additional:
+        raise HttpError(400, "additional_slave_SAE_IDs is empty: leave it out")
+    if len(additional) > settings.max_sae_id_count:
+        raise HttpError(
+            400,
+            f"{len(additional)} additional_slave_SAE_IDs, at most {settings.max_sae_id_count}",
+        )
+    if len({*additional, slave, master}) != len(additional) + 2:
+        raise HttpError(
+            400, "additional_slave_SAE_IDs names an SAE twice, or the master, or the slave"
+        )
+    if any(one not in settings.homes for one in additional):
+        raise HttpError(400, "additional_slave_SAE_IDs names an SAE that is not known here")
+    return additional
+
+
+def _uuids(asked: KeyIds, settings: DeliverySettings) -> tuple[UUID, ...]:
+    ids = [one.key_ID for one in asked.key_IDs]
+    if not 1 <= len(ids) <= settings.max_keys_per_request:
+        raise HttpError(400, f"{len(ids)} key_IDs, allowed 1 to {settings.max_keys_per_request}")
+    try:
+        uuids = tuple(UUID(one) for one in ids)
+    except ValueError as error:
+        raise HttpError(400, "a key_ID is not a UUID") from error
+    if len(set(uuids)) != len(uuids):
+        raise HttpError(400, "a key_ID is given twice")
+    return uuids

@@ -1,0 +1,76 @@
+"""Key delivery over HTTPS: ETSI GS QKD 014 requests in, what the key manager says out."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from qkdd.base.errors import LinkLost, OutOfKey, StoreError
+from qkdd.base.secret import Secret
+from qkdd.deliver.body import key_container
+from qkdd.deliver.messages import ErrorBody, Status
+from qkdd.deliver.request import (
+    DecRequest,
+    EncRequest,
+    HttpError,
+    Request,
+    StatusRequest,
+    parse_request,
+)
+from qkdd.deliver.settings import DeliverySettings
+from qkdd.net.https import HttpRequest, Response
+
+log = structlog.get_logger(__name__)
+
+Delivered = Sequence[tuple[UUID, Secret]]
+
+
+class KeyManager(Protocol):
+    """What delivery needs of the relay. Refusals are HttpError, shortage is OutOfKey."""
+
+    async def status(self, request: StatusRequest) -> Status: ...
+    async def new_keys(self, request: EncRequest) -> Delivered: ...
+    async def known_keys(self, request: DecRequest) -> Delivered: ...
+
+
+class Delivery:
+    """The handler that :class:`qkdd.net.https.HttpsServer` calls."""
+
+    def __init__(self, manager: KeyManager, settings: DeliverySettings) -> None:
+        self._manager = manager
+        self._settings = settings
+
+    async def handle(self, request: HttpRequest) -> Response:
+        assert request.caller is not None
+        try:
+            asked = parse_request(
+                request.method,
+                request.target,
+                request.body,
+                caller=request.caller,
+                settings=self._settings,
+            )
+            response = await self._carry_out(asked)
+        except HttpError as error:
+            response = Response(error.status, bytearray(error.body), error.allow)
+        except (OutOfKey, LinkLost, StoreError) as error:
+            body = msgspec.json.encode(ErrorBody(message=str(error)))
+            response = Response(503, bytearray(body))
+        log.info("key request", sae=request.caller, method=request.method, status=response.status)
+        return response
+
+    async def _carry_out(self, asked: Request) -> Response:
+        if isinstance(asked, StatusRequest):
+            status = await self._manager.status(asked)
+            return Response(200, bytearray(msgspec.json.encode(status)))
+        if isinstance(asked, EncRequest):
+            keys = await self._manager.new_keys(asked)
+        else:
+            keys = await self._manager.known_keys(asked)
+        try:
+            return Response(200, key_container(keys))
+        finally:
+            for _, key in keys:
+                key.wipe()

@@ -1,0 +1,134 @@
+"""Alice's end of the light: laser, attenuator and state encoder, opened, set, and darkened first."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from drivers.attenuator import Attenuator
+from drivers.catalogue import open_attenuator, open_encoder, open_laser
+from drivers.encoder import Encoder, EncoderPlan, EncoderState, EncoderStatus
+from drivers.errors import Fault, InstrumentError
+from drivers.laser import Laser
+from qkdd.base.entropy import Entropy
+from qkdd.base.light import Intensities, LightPlan
+from qkdd.base.secret import Secret
+from qkdd.station.settings import TransmitterSettings
+
+log = structlog.get_logger(__name__)
+
+DARK_TIMEOUT_S = 2.0
+SEEDS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transmitter:
+    """The instruments of a transmitter, and the only hands that touch them."""
+
+    laser: Laser
+    attenuator: Attenuator
+    encoder: Encoder
+    settings: TransmitterSettings
+
+    async def prepare(self, plan: LightPlan, intensities: Intensities) -> None:
+        """Set everything for a run, with the shutter closed and the encoder dark."""
+        await self.attenuator.set_shutter(open=False)
+        await self.encoder.configure(encoder_plan(plan, intensities))
+        await self.attenuator.set_loss_db(self.settings.attenuator.loss_db)
+        await self.laser.set_current_ma(self.settings.laser.current_ma)
+        await self.laser.set_output(on=True)
+
+    async def load_calibration_seed(self, seed: bytes) -> None:
+        await self.encoder.load_seed(None, seed)
+
+    async def load_block_seed(self, index: int, seed: Secret) -> None:
+        await self.encoder.load_seed(index, seed.reveal())
+
+    async def begin(self, run: int) -> None:
+        """Open the shutter and let pulse 0 leave."""
+        await self.attenuator.set_shutter(open=True)
+        await self.encoder.start(run)
+
+    async def check(self) -> EncoderStatus:
+        """Read the encoder; also keeps its watchdog fed.
+
+        Raises
+        ------
+        Fault
+            If it no longer runs (underrun, watchdog).
+        """
+        status = await self.encoder.status()
+        if status.state is not EncoderState.RUNNING:
+            raise Fault(f"the state encoder stopped by itself: {status.state.name.lower()}")
+        return status
+
+    async def check_laser(self) -> None:
+        """Raise Fault when the laser is off or reports an error."""
+        status = await self.laser.status()
+        if status.errors or not status.on:
+            raise Fault(f"laser {'on' if status.on else 'off'}, errors {list(status.errors)}")
+
+    async def dark(self) -> None:
+        """Stop all light by three ways, each tried even if another fails."""
+        with trio.move_on_after(DARK_TIMEOUT_S, shield=True) as scope:
+            for name, action in (
+                ("encoder", self.encoder.stop),
+                ("shutter", self._close_shutter),
+                ("laser", self._laser_off),
+            ):
+                try:
+                    await action()
+                except InstrumentError as error:
+                    log.error("could not darken", instrument=name, reason=str(error))
+        if scope.cancelled_caught:
+            log.error("darkening took too long", limit_s=DARK_TIMEOUT_S)
+
+    async def _close_shutter(self) -> None:
+        await self.attenuator.set_shutter(open=False)
+
+    async def _laser_off(self) -> None:
+        await self.laser.set_output(on=False)
+
+
+def encoder_plan(plan: LightPlan, intensities: Intensities) -> EncoderPlan:
+    """Say the plan in the encoder's terms."""
+    return EncoderPlan(
+        pulse_rate_hz=plan.pulse_rate_hz,
+        preamble_pulses=plan.preamble_pulses,
+        frame_pulses=plan.frame_pulses,
+        calibration_pulses=plan.calibration_pulses,
+        key_threshold=intensities.key_threshold,
+        signal_threshold=intensities.signal_threshold,
+        weak_threshold=intensities.weak_threshold,
+        weak_ratio=intensities.weak_mu / intensities.signal_mu,
+        vacuum_ratio=intensities.vacuum_mu / intensities.signal_mu,
+        ramp_frames=plan.ramp_frames,
+    )
+
+
+@asynccontextmanager
+async def open_transmitter(
+    settings: TransmitterSettings, *, board_key: bytes, entropy: Entropy
+) -> AsyncIterator[Transmitter]:
+    """Open the three instruments; on the way out the light goes dark before they close."""
+    async with (
+        open_laser(settings.laser.model, settings.laser.resource) as laser,
+        open_attenuator(settings.attenuator.model, settings.attenuator.resource) as attenuator,
+        open_encoder(
+            settings.encoder.model, settings.encoder.resource, board_key, entropy
+        ) as encoder,
+    ):
+        transmitter = Transmitter(laser, attenuator, encoder, settings)
+        for name, instrument in (
+            ("laser", laser),
+            ("attenuator", attenuator),
+            ("encoder", encoder),
+        ):
+            identity = await instrument.identity()
+            log.info("instrument open", instrument=name, model=identity.model)
+        try:
+            yield transmitter
+        finally:
+            await transmitter.dark()

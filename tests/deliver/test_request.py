@@ -1,0 +1,143 @@
+"""Requests of ETSI GS QKD 014: what is asked, or the standard's own error."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qkdd.deliver.request import (
+    DecRequest,
+    EncRequest,
+    HttpError,
+    StatusRequest,
+    parse_request,
+)
+from qkdd.deliver.settings import DeliverySettings, Sae
+
+SETTINGS = DeliverySettings(
+    saes=tuple(
+        Sae(id=name, node=node)
+        for name, node in (("alpha", "a"), ("beta", "b"), ("gamma", "b"), ("delta", "b"))
+    )
+)
+ID_1 = "550e8400-e29b-41d4-a716-446655440000"
+ID_2 = "bc490419-7d60-487f-adc1-4ddcc177c139"
+
+
+def ask(method: str, path: str, body: object = None) -> object:
+    text = b"" if body is None else json.dumps(body).encode()
+    return parse_request(method, f"/api/v1/keys/{path}", text, caller="alpha", settings=SETTINGS)
+
+
+def refused(method: str, path: str, body: object = None) -> tuple[int, str]:
+    with pytest.raises(HttpError) as caught:
+        ask(method, path, body)
+    return caught.value.status, json.loads(caught.value.body)["message"]
+
+
+def test_the_calls_of_the_standard_are_read() -> None:
+    assert ask("GET", "beta/status") == StatusRequest("alpha", "beta")
+    assert ask("GET", "beta/enc_keys") == EncRequest("alpha", ("beta",), 1, 256)
+    assert ask("POST", "beta/enc_keys") == EncRequest("alpha", ("beta",), 1, 256)
+    assert ask("POST", "beta/enc_keys", {}) == EncRequest("alpha", ("beta",), 1, 256)
+    assert ask("GET", "beta/enc_keys?number=3&size=1024") == EncRequest("alpha", ("beta",), 3, 1024)
+    assert ask(
+        "POST", "beta/enc_keys", {"number": 2, "additional_slave_SAE_IDs": ["gamma", "delta"]}
+    ) == EncRequest("alpha", ("beta", "gamma", "delta"), 2, 256)
+    dec = ask("GET", f"beta/dec_keys?key_ID={ID_1}")
+    assert isinstance(dec, DecRequest)
+    assert (dec.master, dec.slave, [str(one) for one in dec.key_ids]) == ("beta", "alpha", [ID_1])
+    ids = {"key_IDs": [{"key_ID": ID_1, "key": "echoed"}, {"key_ID": ID_2}]}
+    dec = ask("POST", "beta/dec_keys", ids)
+    assert isinstance(dec, DecRequest)
+    assert [str(one) for one in dec.key_ids] == [ID_1, ID_2]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"size": 257}, "size shall be a multiple of 8"),
+        (
+            {"extension_mandatory": [{"abc_route_type": "direct"}]},
+            "not all extension_mandatory parameters are supported",
+        ),
+    ],
+)
+def test_errors_have_the_standards_exact_messages(body: object, message: str) -> None:
+    assert refused("POST", "beta/enc_keys", body) == (400, message)
+
+
+def test_an_unsupported_mandatory_extension_is_named_in_the_details() -> None:
+    with pytest.raises(HttpError) as caught:
+        ask("POST", "beta/enc_keys", {"extension_mandatory": [{"abc_route_type": "direct"}]})
+    assert json.loads(caught.value.body)["details"] == [
+        {"extension_mandatory_unsupported": "abc_route_type is not supported"}
+    ]
+
+
+def test_an_unknown_optional_extension_is_ignored() -> None:
+    asked = ask("POST", "beta/enc_keys", {"extension_optional": [{"abc_max_age": 3}], "x": 1})
+    assert asked == EncRequest("alpha", ("beta",), 1, 256)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "beta/enc_keys?number=0", None, 400),
+        ("GET", "beta/enc_keys?number=-1", None, 400),
+        ("GET", "beta/enc_keys?number=129", None, 400),
+        ("GET", "beta/enc_keys?number=x", None, 400),
+        ("GET", "beta/enc_keys?number=1&number=1", None, 400),
+        ("GET", "beta/enc_keys?colour=red", None, 400),
+        ("GET", "beta/enc_keys?size=0", None, 400),
+        ("GET", "beta/enc_keys?size=56", None, 400),
+        ("GET", "beta/enc_keys?size=4104", None, 400),
+        ("POST", "beta/enc_keys?number=1", None, 400),
+        ("POST", "beta/enc_keys", [], 400),
+        ("POST", "beta/enc_keys", {"number": "3"}, 400),
+        ("POST", "beta/enc_keys", {"additional_slave_SAE_IDs": []}, 400),
+        ("POST", "beta/enc_keys", {"additional_slave_SAE_IDs": ["gamma", "gamma"]}, 400),
+        ("POST", "beta/enc_keys", {"additional_slave_SAE_IDs": ["beta"]}, 400),
+        ("POST", "beta/enc_keys", {"additional_slave_SAE_IDs": ["alpha"]}, 400),
+        ("POST", "beta/enc_keys", {"additional_slave_SAE_IDs": [""]}, 400),
+        ("POST", "beta/enc_keys", {"additional_slave_SAE_IDs": ["unknown"]}, 400),
+        ("GET", "alpha/enc_keys", None, 400),
+        ("GET", "unknown/enc_keys", None, 400),
+        ("GET", "%20/status", None, 400),
+        ("GET", "%ff/status", None, 400),
+        ("GET", "beta/dec_keys", None, 400),
+        ("GET", f"beta/dec_keys?key_ID={ID_1}&key_ID={ID_2}", None, 400),
+        ("GET", "beta/dec_keys?key_ID=nonsense", None, 400),
+        ("POST", "beta/dec_keys", None, 400),
+        ("POST", "beta/dec_keys", {"key_IDs": []}, 400),
+        ("POST", "beta/dec_keys", {"key_IDs": [{"key_ID": ID_1}, {"key_ID": ID_1}]}, 400),
+        ("DELETE", "beta/enc_keys", None, 405),
+        ("POST", "beta/status", None, 405),
+        ("GET", "beta/nothing", None, 404),
+    ],
+)
+def test_bad_requests_are_refused(method: str, path: str, body: object, status: int) -> None:
+    told, message = refused(method, path, body)
+    assert told == status
+    assert message
+
+
+@given(
+    st.sampled_from(["GET", "POST", "PUT"]),
+    st.text(max_size=60) | st.text(max_size=40).map(lambda text: "/api/v1/keys/beta/" + text),
+    st.binary(max_size=60)
+    | st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["number", "size", "key_IDs", "key_ID"]), inner)
+        ),
+    ).map(lambda value: json.dumps(value).encode()),
+)
+def test_no_request_causes_anything_but_an_answer(method: str, target: str, body: bytes) -> None:
+    try:
+        parse_request(method, target, body, caller="alpha", settings=SETTINGS)
+    except HttpError as error:
+        assert error.status in (400, 404, 405)
+        assert json.loads(error.body)["message"]
