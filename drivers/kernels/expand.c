@@ -1,0 +1,105 @@
+/* Choices of the state encoder at sparse pulse indices (docs/encoder-protocol.md).
+ *
+ * AES-256 by AES-NI, eight indices in flight: one block costs 14 rounds of 3 to 4 cycles of
+ * latency, which independent blocks hide. Where the CPU has no AES the NumPy twin serves.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define LANES 8
+#define ROUNDS 14
+#define AES_TARGET __attribute__((target("aes,sse4.1")))
+
+int expand_supported(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("aes") && __builtin_cpu_supports("sse4.1");
+}
+
+/* FIPS 197, 5.2: the shift-and-add ladder of one round key. */
+AES_TARGET static inline __m128i ladder(__m128i key) {
+    key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
+    key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
+    return _mm_xor_si128(key, _mm_slli_si128(key, 4));
+}
+
+#define EVEN_KEY(i, rcon)                                                            \
+    rk[i] = _mm_xor_si128(                                                           \
+        ladder(rk[(i) - 2]),                                                         \
+        _mm_shuffle_epi32(_mm_aeskeygenassist_si128(rk[(i) - 1], rcon), 0xff))
+#define ODD_KEY(i)                                                                   \
+    rk[i] = _mm_xor_si128(                                                           \
+        ladder(rk[(i) - 2]),                                                         \
+        _mm_shuffle_epi32(_mm_aeskeygenassist_si128(rk[(i) - 1], 0), 0xaa))
+
+AES_TARGET static void round_keys(const uint8_t *seed, __m128i rk[ROUNDS + 1]) {
+    rk[0] = _mm_loadu_si128((const __m128i *)seed);
+    rk[1] = _mm_loadu_si128((const __m128i *)(seed + 16));
+    EVEN_KEY(2, 0x01);
+    ODD_KEY(3);
+    EVEN_KEY(4, 0x02);
+    ODD_KEY(5);
+    EVEN_KEY(6, 0x04);
+    ODD_KEY(7);
+    EVEN_KEY(8, 0x08);
+    ODD_KEY(9);
+    EVEN_KEY(10, 0x10);
+    ODD_KEY(11);
+    EVEN_KEY(12, 0x20);
+    ODD_KEY(13);
+    EVEN_KEY(14, 0x40);
+}
+
+static inline uint8_t choose(uint32_t w, uint32_t key_end, uint32_t signal_end,
+                             uint32_t weak_end) {
+    uint32_t high = w >> 16;
+    uint32_t basis = ((w >> 1) & 0x7fff) >= key_end;
+    uint32_t intensity = (high >= signal_end) + (high >= weak_end);
+    return (uint8_t)((w & 1) | basis << 1 | intensity << 2);
+}
+
+/* States of eight indices at once: the blocks are independent, so their rounds overlap. */
+AES_TARGET static inline void eight(const __m128i rk[ROUNDS + 1], const int64_t *index,
+                                    uint32_t key_end, uint32_t signal_end, uint32_t weak_end,
+                                    uint8_t *state) {
+    __m128i block[LANES];
+    for (int lane = 0; lane < LANES; lane++)
+        block[lane] = _mm_xor_si128(_mm_cvtsi64_si128(index[lane] >> 2), rk[0]);
+    for (int round = 1; round < ROUNDS; round++)
+        for (int lane = 0; lane < LANES; lane++)
+            block[lane] = _mm_aesenc_si128(block[lane], rk[round]);
+    for (int lane = 0; lane < LANES; lane++) {
+        uint32_t words[4];
+        _mm_storeu_si128((__m128i *)words, _mm_aesenclast_si128(block[lane], rk[ROUNDS]));
+        state[lane] = choose(words[index[lane] & 3], key_end, signal_end, weak_end);
+    }
+}
+
+AES_TARGET void expand_states(const uint8_t *seed, const int64_t *index, int64_t n,
+                              uint32_t key_end, uint32_t signal_end, uint32_t weak_end,
+                              uint8_t *state) {
+    __m128i rk[ROUNDS + 1];
+    round_keys(seed, rk);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        eight(rk, index + i, key_end, signal_end, weak_end, state + i);
+    if (i < n) {
+        int64_t last_index[LANES] = {0};
+        uint8_t last_state[LANES];
+        memcpy(last_index, index + i, (size_t)(n - i) * sizeof *index);
+        eight(rk, last_index, key_end, signal_end, weak_end, last_state);
+        memcpy(state + i, last_state, (size_t)(n - i));
+    }
+    memset(rk, 0, sizeof rk);
+    __asm__ volatile("" : : "r"(rk) : "memory"); /* keeps the wipe of the round keys */
+}
+
+#else
+
+int expand_supported(void) { return 0; }
+void expand_states(const uint8_t *seed, const int64_t *index, int64_t n, uint32_t key_end,
+                   uint32_t signal_end, uint32_t weak_end, uint8_t *state) {}
+
+#endif

@@ -1,0 +1,139 @@
+"""Detectors: where photons of a state go, which clicks are seen, and when."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.kernels import clicks as kernel
+from drivers.sim.config import Receiver
+from drivers.sim.optics.tagger_clock import TaggerClock
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+JITTER_LIMIT_SIGMAS = 8.0  # beyond it: 1e-15 of all clicks
+LONG_AGO_PS = -(1 << 60)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Events:
+    """Detector clicks, in the order of the tagger's clock."""
+
+    times_ps: npt.NDArray[np.int64]
+    """(n,) non-decreasing, ps of the tagger's clock."""
+
+    channels: npt.NDArray[np.uint8]
+    """(n,) 1 key 0, 2 key 1, 3 test 0, 4 test 1."""
+
+
+def detector_rungs(
+    *,
+    key_basis_share: float,
+    misalignment: float,
+    intensities: tuple[float, float, float],
+) -> npt.NDArray[np.uint64]:
+    """Ranges of the throw that means detector 0..3, for every state.
+
+    Parameters
+    ----------
+    key_basis_share : float
+        Share of the receiver's splitter that goes to the key basis.
+    misalignment : float
+        Probability of the wrong detector where the bases agree; where they differ it is 1/2.
+    intensities : (signal, weak, vacuum)
+        Relative to the brightest, for which the candidates are drawn: 0..1 each.
+
+    Returns
+    -------
+    rungs : (16, 4) uint64
+        For state ``bit | basis << 1 | intensity << 2``, cumulative over detectors
+        ``basis << 1 | bit``, in 1 / RUNG_SCALE (rounded: 2e-10 of the brightest).
+    """
+    rungs = np.zeros((16, 4), np.uint64)
+    shares = (key_basis_share, 1.0 - key_basis_share)
+    for intensity, level in enumerate(intensities):
+        for basis in (0, 1):
+            for bit in (0, 1):
+                chances = [
+                    level * shares[seen] * _port_chance(misalignment, seen == basis, out == bit)
+                    for seen in (0, 1)
+                    for out in (0, 1)
+                ]
+                ends = np.rint(np.cumsum(chances) * kernel.RUNG_SCALE)
+                rungs[bit | basis << 1 | intensity << 2] = ends
+    return rungs
+
+
+def _port_chance(misalignment: float, bases_agree: bool, right_port: bool) -> float:
+    if not bases_agree:
+        return 0.5
+    return 1.0 - misalignment if right_port else misalignment
+
+
+class Detectors:
+    """Four detectors and the tagger's clock: dark counts, jitter, recovery, order of time.
+
+    Clicks wait inside until no earlier one can come. All times inside are ps after the time up to
+    which :meth:`advance` has gone, so that a lab may run for years.
+    """
+
+    def __init__(self, receiver: Receiver, rng: np.random.Generator) -> None:
+        self._dark_hz = receiver.dark_hz
+        self._recovery_ps = round(receiver.recovery_ns * 1e3)
+        self._sigma_ps = receiver.jitter_ps / FWHM_PER_SIGMA
+        self.limit_ps = math.ceil(JITTER_LIMIT_SIGMAS * self._sigma_ps)
+        self._clock = TaggerClock(
+            offset_ppm=receiver.clock_offset_ppm, drift_ppb_per_s=receiver.clock_drift_ppb_per_s
+        )
+        self._rng = rng
+        self._waiting: list[npt.NDArray[np.int64]] = []
+        self._last_ps = np.full(4, LONG_AGO_PS, np.int64)
+        self._base_ps = 0
+        self._reading_ps = 0
+
+    def light(
+        self,
+        pulses: npt.NDArray[np.int64],
+        detectors: npt.NDArray[np.uint8],
+        *,
+        period_ps: float,
+        origin_ps: float,
+    ) -> None:
+        """Photons absorbed: pulse number 0 arrives ``origin_ps`` after the last advance."""
+        normals = self._rng.standard_normal(pulses.size, dtype=np.float32)
+        self._waiting.append(
+            kernel.stamp(
+                pulses,
+                detectors,
+                normals,
+                period_ps=period_ps,
+                origin_ps=origin_ps,
+                sigma_ps=self._sigma_ps,
+                limit_ps=float(self.limit_ps),
+            )
+        )
+
+    def advance(self, step_ps: int, *, light_after_ps: int) -> Events:
+        """Go on by ``step_ps``; light still to be told arrives at ``light_after_ps`` or later."""
+        self._waiting.append(self._darks(step_ps))
+        keys = np.concatenate(self._waiting)
+        keys.sort(kind="stable")  # two or three rising runs: a merge, not a sort
+        horizon_ps = min(step_ps, light_after_ps - self.limit_ps)
+        n_ready = int(np.searchsorted(keys, horizon_ps << 2))
+        seen = kernel.recover(keys[:n_ready], self._last_ps, recovery_ps=self._recovery_ps)
+        events = self._events(seen)
+        self._waiting = [keys[n_ready:] - (step_ps << 2)]
+        np.maximum(self._last_ps - step_ps, LONG_AGO_PS, out=self._last_ps)
+        self._base_ps += step_ps
+        return events
+
+    def _darks(self, step_ps: int) -> npt.NDArray[np.int64]:
+        n = int(self._rng.poisson(4.0 * self._dark_hz * step_ps * 1e-12))
+        return self._rng.integers(0, max(1, step_ps << 2), n)  # time and detector in one throw
+
+    def _events(self, keys: npt.NDArray[np.int64]) -> Events:
+        times_ps = self._clock.readings_ps(self._base_ps, keys >> 2)
+        np.maximum(times_ps, self._reading_ps, out=times_ps)  # rounding where two steps meet
+        if times_ps.size:
+            self._reading_ps = int(times_ps[-1])
+        return Events(times_ps, (keys & 3).astype(np.uint8) + np.uint8(1))

@@ -1,0 +1,197 @@
+"""The pulses that leave a state encoder: their plan, their seeds, their states on demand."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.kernels.expand import expand_states
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+GRACE_NS = 4_000_000_000
+"""The model may walk this far behind the light; seeds older than that are gone for it too."""
+
+ALWAYS_SIGNAL = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulsePlan:
+    """What CONFIGURE of docs/encoder-protocol.md says: counts in pulses, blocks in frames."""
+
+    pulse_rate_hz: int
+    preamble_pulses: int
+    frame_pulses: int
+    calibration_pulses: int
+    key_threshold: int
+    signal_threshold: int
+    weak_threshold: int
+    weak_ratio: float
+    vacuum_ratio: float
+    ramp_frames: tuple[int, ...]
+
+    def block_start(self, block: int) -> int:
+        """Run-wide number of the first pulse of block ``block``."""
+        past_ramp = max(0, block - len(self.ramp_frames))
+        frames = sum(self.ramp_frames[:block]) + past_ramp * self.ramp_frames[-1]
+        return self.preamble_pulses + frames * self.frame_pulses
+
+    def block_at(self, pulse: int) -> int:
+        """The block that holds ``pulse``, or -1 if that is in the preamble."""
+        if pulse < self.preamble_pulses:
+            return -1
+        frame = (pulse - self.preamble_pulses) // self.frame_pulses
+        for block, frames in enumerate(self.ramp_frames):
+            if frame < frames:
+                return block
+            frame -= frames
+        return len(self.ramp_frames) + frame // self.ramp_frames[-1]
+
+    def segment_at(self, pulse: int) -> tuple[int, bool]:
+        """Where the segment that holds ``pulse`` ends, and whether it is calibration."""
+        if pulse < self.preamble_pulses:
+            return self.preamble_pulses, True
+        inside = (pulse - self.preamble_pulses) % self.frame_pulses
+        if inside < self.calibration_pulses:
+            return pulse - inside + self.calibration_pulses, True
+        return pulse - inside + self.frame_pulses, False
+
+
+class Seeds:
+    """The seeds that the board holds, in memory that it can wipe."""
+
+    def __init__(self) -> None:
+        self.calibration: bytearray | None = None
+        self.blocks: dict[int, bytearray] = {}
+
+    def wipe_block(self, block: int) -> None:
+        seed = self.blocks.pop(block, None)
+        if seed is not None:
+            seed[:] = bytes(len(seed))
+
+    def wipe(self) -> None:
+        for block in list(self.blocks):
+            self.wipe_block(block)
+        if self.calibration is not None:
+            self.calibration[:] = bytes(len(self.calibration))
+            self.calibration = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """Pulses ``first <= i < stop`` of the run that started at ``start_ns`` of the lab's time."""
+
+    plan: PulsePlan
+    start_ns: int
+    first: int
+    stop: int
+
+
+class EncoderLight:
+    """The modulated light of one state encoder, dark outside a run.
+
+    The board begins and ends runs; the optical model takes the pulses that it has not walked yet
+    and looks up the states of a few. A seed is wiped when its block has left and the model has
+    walked it, at the latest GRACE_NS after; darkness wipes everything at once.
+    """
+
+    def __init__(self) -> None:
+        self.seeds = Seeds()
+        self._plan: PulsePlan | None = None
+        self._start_ns = 0
+        self._walked = 0
+
+    def begin(self, plan: PulsePlan, now_ns: int) -> None:
+        """Pulse 0 of a new run leaves at ``now_ns``."""
+        self._plan, self._start_ns, self._walked = plan, now_ns, 0
+
+    def go_dark(self) -> None:
+        """End the run, if there is one, and wipe every seed."""
+        self._plan = None
+        self.seeds.wipe()
+
+    def emitting(self, now_ns: int) -> int:
+        """How many pulses of the present run have left by ``now_ns``; 0 when dark."""
+        if self._plan is None or now_ns <= self._start_ns:
+            return 0
+        return (now_ns - self._start_ns) * self._plan.pulse_rate_hz // 1_000_000_000
+
+    def take(self, now_ns: int) -> Emission | None:
+        """The pulses that left by ``now_ns`` and are not walked yet, as far as seeds reach."""
+        if self._plan is None:
+            return None
+        stop = self.emitting(now_ns)
+        first = max(self._walked, self.emitting(now_ns - GRACE_NS))
+        first_block = max(0, self._plan.block_at(first))
+        for block in range(first_block, self._plan.block_at(stop - 1) + 1):
+            if block not in self.seeds.blocks:
+                stop = min(stop, self._plan.block_start(block))
+                break
+        return Emission(self._plan, self._start_ns, first, stop) if first < stop else None
+
+    def walked(self, stop: int) -> None:
+        """The model needs no pulse below ``stop`` of this run any more."""
+        self._walked = stop
+        self._wipe_below(stop)
+
+    def expire(self, now_ns: int) -> None:
+        """Wipe the seeds of blocks that left so long ago that no model will ask."""
+        self._wipe_below(self.emitting(now_ns - GRACE_NS))
+
+    def states(self, pulses: Ints) -> npt.NDArray[np.uint8]:
+        """States of some pulses of the run.
+
+        Parameters
+        ----------
+        pulses : (n,) int64, non-decreasing
+            Run-wide numbers within an :class:`Emission` that is not yet walked.
+
+        Returns
+        -------
+        states : (n,) uint8
+            ``bit | basis << 1 | intensity << 2``; see :func:`expand_states`.
+        """
+        plan = self._plan
+        assert plan is not None, "no states in the dark"
+        states = np.empty(pulses.size, np.uint8)
+        done = 0
+        while done < pulses.size:
+            pulse = int(pulses[done])
+            end, calibration = plan.segment_at(pulse)
+            upto = int(np.searchsorted(pulses, end))
+            part = pulses[done:upto]
+            states[done:upto] = (
+                self._calibration_states(plan, part)
+                if calibration
+                else self._payload_states(plan, plan.block_at(pulse), part)
+            )
+            done = upto
+        return states
+
+    def _calibration_states(self, plan: PulsePlan, pulses: Ints) -> npt.NDArray[np.uint8]:
+        seed = self.seeds.calibration
+        assert seed is not None, "a run has a calibration seed"
+        return expand_states(
+            seed,
+            pulses,
+            key_threshold=plan.key_threshold,
+            signal_threshold=ALWAYS_SIGNAL,
+            weak_threshold=0,
+        )
+
+    def _payload_states(self, plan: PulsePlan, block: int, pulses: Ints) -> npt.NDArray[np.uint8]:
+        return expand_states(
+            self.seeds.blocks[block],
+            pulses - plan.block_start(block),
+            key_threshold=plan.key_threshold,
+            signal_threshold=plan.signal_threshold,
+            weak_threshold=plan.weak_threshold,
+        )
+
+    def _wipe_below(self, pulse: int) -> None:
+        if self._plan is None:
+            return
+        for block in list(self.seeds.blocks):
+            if self._plan.block_start(block + 1) <= pulse:
+                self.seeds.wipe_block(block)
