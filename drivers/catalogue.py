@@ -1,1 +1,79 @@
-"""To come."""
+"""Model names, as a configuration says them, to opened and recognised instruments.
+
+Every ``open_*`` yields a driver that has answered with the identity of the model asked for.
+
+Raises
+------
+ValueError
+    If the model is unknown (the message names the known ones) or the resource has no known form.
+NoReply
+    If the way cannot be opened, or nothing answers.
+BadReply
+    If another instrument answers (the message names both).
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from drivers.attenuator import Attenuator
+from drivers.attenuator.agilent_8156a import Agilent8156A
+from drivers.encoder import Encoder
+from drivers.encoder.qmse1 import Qmse1
+from drivers.laser import Laser
+from drivers.laser.koheron_ctl200 import BAUD, KoheronCtl200
+from drivers.timetagger import TimeTagger
+from drivers.timetagger.s15_tdc1 import InputStandard, S15Tdc1
+from drivers.transports import open_transport
+
+LASERS = ("koheron-ctl200",)
+ATTENUATORS = ("agilent-8156a",)
+ENCODERS = ("qmse-1",)
+TIME_TAGGERS = ("s15-tdc1",)
+
+
+@asynccontextmanager
+async def open_laser(model: str, resource: str) -> AsyncIterator[Laser]:
+    _require_known("laser", model, LASERS)
+    async with open_transport(resource, baud=BAUD) as transport:
+        laser = KoheronCtl200(transport)
+        (await laser.identity()).require(model="CTL200", resource=resource)
+        yield laser
+
+
+@asynccontextmanager
+async def open_attenuator(model: str, resource: str) -> AsyncIterator[Attenuator]:
+    _require_known("attenuator", model, ATTENUATORS)
+    async with open_transport(resource) as transport:
+        attenuator = Agilent8156A(transport)
+        (await attenuator.identity()).require(model="8156A", resource=resource)
+        await attenuator.clear_errors()
+        yield attenuator
+
+
+@asynccontextmanager
+async def open_encoder(
+    model: str, resource: str, key: bytes, entropy: Callable[[int], bytes]
+) -> AsyncIterator[Encoder]:
+    _require_known("encoder", model, ENCODERS)
+    async with open_transport(resource) as transport:
+        encoder = Qmse1(transport, key=key, entropy=entropy)
+        (await encoder.identity()).require(model="QMSE-1", resource=resource)
+        yield encoder
+
+
+@asynccontextmanager
+async def open_time_tagger(
+    model: str, resource: str, *, inputs: InputStandard = "nim"
+) -> AsyncIterator[TimeTagger]:
+    """Open a tagger whose inputs expect ``nim`` or ``ttl`` pulses."""
+    _require_known("time tagger", model, TIME_TAGGERS)
+    async with open_transport(resource) as transport:
+        tagger = S15Tdc1(transport, inputs=inputs)
+        await tagger.settle()
+        (await tagger.identity()).require(model="TDC1", resource=resource)
+        yield tagger
+
+
+def _require_known(kind: str, model: str, known: Iterable[str]) -> None:
+    if model not in known:
+        raise ValueError(f"unknown {kind} model {model!r}; known are: {', '.join(known)}")

@@ -1,0 +1,144 @@
+"""S-Fifteen TDC1: four inputs, 2 ns, a stream of 32-bit words over USB CDC serial.
+
+Sources: S-Fifteen's wiki "TDC1 Documentation" (2024-09-13); qcrypto readevents4/readevents4a.c;
+S15lib usb_counter_fpga.py. Ended by CR LF; settings are not answered; queries by one line.
+While it streams only ``abort`` and ``INPKT`` are safe: the answer to anything else would be mixed
+into the words. So an overflow of its FIFO is asked for when the acquisition ends (`stop`); what
+the stream itself can show is in `drivers.timetagger.tdc1_stream`.
+"""
+
+import re
+from typing import Literal
+
+import trio
+
+from drivers.errors import BadReply, NoReply
+from drivers.identity import Identity
+from drivers.tags import TagBlock
+from drivers.timetagger.tdc1_stream import Tdc1Decoder
+from drivers.transport import LineProtocol, Transport
+
+MODEL = "TDC1"
+REPLY_TIMEOUT_S = 1.0
+MODE_TIMESTAMP = "3"
+STATUS_OVERFLOW = 0x0010
+
+FLUSH_AFTER_S = 0.2
+"""Without bytes for so long, a short USB packet is asked for (readevents4a.c)."""
+SILENCE_TIMEOUT_S = 1.0
+"""Even in the dark a dummy event comes every 140 ms: after a flush this silence is a fault."""
+GATHER_S = 0.01
+"""A pty or USB hands out 4 KiB at most: a read gathers what comes in so much time."""
+GATHER_BYTES = 1 << 18
+STOP_QUIET_S = 0.2
+
+_STATUS = re.compile(rb"([0-9A-Fa-f]{4}) \r\n\Z")
+
+InputStandard = Literal["nim", "ttl"]
+
+
+class S15Tdc1:
+    """Driver of one TDC1 on a transport that it does not own."""
+
+    def __init__(self, transport: Transport, *, inputs: InputStandard = "nim") -> None:
+        self._transport = transport
+        self._inputs = inputs
+        self._text = LineProtocol(
+            transport,
+            name=MODEL,
+            marker="*IDN?",
+            is_marker=lambda line: MODEL in line,
+            timeout_s=REPLY_TIMEOUT_S,
+            terminator=b"\r\n",
+        )
+        self._decoder: Tdc1Decoder | None = None
+        self._received = bytearray()
+        self._reading = trio.Lock()
+
+    async def identity(self) -> Identity:
+        """Only the model is known to be in the reply; the whole line stands for it."""
+        self._require(running=False)
+        return Identity(model=await self._text.ask("*IDN?"), serial="", firmware="")
+
+    async def settle(self) -> None:
+        """Bring it from whatever an earlier owner left (a stream, half a command) to idle."""
+        self._require(running=False)
+        await self._transport.send(b"\r\nabort\r\n")
+        await self._text.drain(STOP_QUIET_S)
+
+    async def start(self) -> None:
+        self._require(running=False)
+        await self.settle()
+        await self._text.write(f"*RST;{self._inputs.upper()};TIME 0;timestamp")
+        mode = await self._text.ask("MODE?")
+        time_ms = await self._text.ask("TIME?")
+        if mode != MODE_TIMESTAMP or time_ms != "0":
+            self._text.distrust()
+            raise BadReply(
+                f"{MODEL}: asked for mode {MODE_TIMESTAMP} and time 0, but it has mode {mode!r} "
+                f"and time {time_ms!r}"
+            )
+        await self._transport.send(b"COUNTS?\r\n")
+        self._received.clear()
+        self._decoder = Tdc1Decoder()
+
+    async def read(self) -> TagBlock:
+        async with self._reading:
+            while True:
+                decoder = self._require(running=True)
+                before_ps = decoder.until_ps
+                await self._gather()
+                block = decoder.feed(self._received)
+                self._received.clear()
+                if block.until_ps > before_ps or block.times_ps.size or block.lost:
+                    return block
+
+    async def stop(self) -> TagBlock:
+        """End the acquisition.
+
+        Raises
+        ------
+        BadReply
+            If the stream does not end with a status word.
+        """
+        async with self._reading:
+            decoder = self._require(running=True)
+            self._decoder = None
+            await self._transport.send(b"abort;STATUS?\r\n")
+            self._received += await self._text.drain(STOP_QUIET_S)
+            match = _STATUS.search(self._received)
+            if match is None:
+                self._text.distrust()
+                raise BadReply(f"{MODEL}: no status after abort, but {self._received[-16:]!r}")
+            block = decoder.feed(self._received[: match.start()])
+            self._received.clear()
+            overflow = bool(int(match[1], 16) & STATUS_OVERFLOW)
+            await self._text.write("*RST")
+            return TagBlock(
+                block.times_ps, block.channels, block.until_ps, lost=block.lost or overflow
+            )
+
+    async def _gather(self) -> None:
+        """Wait for bytes, then take what comes within `GATHER_S`. A cancel loses none of them."""
+        if not self._received:
+            with trio.move_on_after(FLUSH_AFTER_S):
+                self._received += await self._transport.receive_some()
+        if not self._received:
+            await self._transport.send(b"INPKT\r\n")
+            with trio.move_on_after(SILENCE_TIMEOUT_S):
+                self._received += await self._transport.receive_some()
+        if not self._received:
+            raise NoReply(
+                f"{MODEL}: not even a dummy event for {FLUSH_AFTER_S + SILENCE_TIMEOUT_S:g} s"
+            )
+        with trio.move_on_after(GATHER_S):
+            while len(self._received) < GATHER_BYTES:
+                self._received += await self._transport.receive_some()
+
+    def _require(self, *, running: bool) -> Tdc1Decoder:
+        if running is (self._decoder is None):
+            raise RuntimeError(f"the {MODEL} is {'not ' if running else ''}running")
+        return self._decoder or _IDLE
+
+
+_IDLE = Tdc1Decoder()

@@ -1,0 +1,69 @@
+"""A serial device or pty as a transport: pyserial sets the line, trio reads the descriptor.
+
+pyserial's own reads would block a thread; a non-blocking descriptor under trio is as fast and can
+be cancelled. Eight data bits, no parity, one stop bit, raw, no flow control of any kind: with
+CRTSCTS on, a TDC1 stores what was sent to it at random (its readevents4a.c).
+"""
+
+import os
+
+import serial
+import trio
+
+from drivers.errors import NoReply
+
+
+class SerialTransport:
+    def __init__(self, port: serial.Serial, *, name: str) -> None:
+        self._port = port  # holds the lock that keeps other programs out
+        self._stream = trio.lowlevel.FdStream(os.dup(port.fileno()))
+        self._name = name
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise NoReply(f"{self._name}: the device is gone") from error
+
+    async def receive_some(self, max_bytes: int = 65536) -> bytes:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise NoReply(f"{self._name}: the device is gone") from error
+        if not data:
+            raise NoReply(f"{self._name}: the device hung up")
+        return bytes(data)
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._stream)
+        self._port.close()
+
+
+def _open(path: str, baud: int) -> serial.Serial:
+    return serial.Serial(
+        path,
+        baud,
+        bytesize=serial.EIGHTBITS,
+        parity=serial.PARITY_NONE,
+        stopbits=serial.STOPBITS_ONE,
+        timeout=0,
+        xonxoff=False,
+        rtscts=False,
+        dsrdtr=False,
+        exclusive=True,
+    )
+
+
+async def open_serial(path: str, *, baud: int, name: str) -> SerialTransport:
+    """Open ``path`` for ourselves alone.
+
+    Raises
+    ------
+    NoReply
+        If it is not there, is no terminal, or another program holds it.
+    """
+    try:
+        port = await trio.to_thread.run_sync(_open, path, baud)
+    except (OSError, ValueError) as error:  # SerialException is an OSError
+        raise NoReply(f"{name}: cannot open: {error}") from error
+    return SerialTransport(port, name=name)

@@ -1,0 +1,43 @@
+"""A TCP connection as a transport, natively in trio."""
+
+import trio
+
+from drivers.errors import NoReply
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class TcpTransport:
+    def __init__(self, stream: trio.SocketStream, *, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise NoReply(f"{self._name}: connection lost") from error
+
+    async def receive_some(self, max_bytes: int = 65536) -> bytes:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise NoReply(f"{self._name}: connection lost") from error
+        if not data:
+            raise NoReply(f"{self._name}: connection closed by the instrument")
+        return bytes(data)
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+
+async def open_tcp(host: str, port: int, *, name: str) -> TcpTransport:
+    try:
+        with trio.fail_after(CONNECT_TIMEOUT_S):
+            stream = await trio.open_tcp_stream(host, port)
+    except trio.TooSlowError as error:
+        raise NoReply(f"{name}: no connection within {CONNECT_TIMEOUT_S:g} s") from error
+    except OSError as error:
+        raise NoReply(f"{name}: cannot connect: {error}") from error
+    stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+    return TcpTransport(stream, name=name)
