@@ -1,0 +1,75 @@
+"""One frame in the making: windows of clicks come in, the frame's events come out."""
+
+import numpy as np
+import numpy.typing as npt
+
+from qkdd.base.light import LightPlan
+from qkdd.frames.calibration import ErrorCount
+from qkdd.frames.clicks import Settled
+from qkdd.frames.events import CalibrationMeasured, DetectedFrame
+from qkdd.kernels.assign import Assigned
+
+
+class FrameAssembly:
+    """Gathers the clicks of frame after frame; holds one frame at a time."""
+
+    def __init__(self, plan: LightPlan) -> None:
+        self._plan = plan
+        self._begin()
+
+    def _begin(self) -> None:
+        self._slots: list[npt.NDArray[np.uint32]] = []
+        self._detectors: list[npt.NDArray[np.uint8]] = []
+        self._n_double = self._n_cross = self._n_out_of_gate = self._n_dead = 0
+        self._matched = (0, 0)
+        self._errors = (0, 0)
+        self._n_calibration = 0
+
+    def calibrate(self, count: ErrorCount, n_clicks: int) -> None:
+        """Add one window of the calibration segment."""
+        self._matched = _sum(self._matched, count.matched)
+        self._errors = _sum(self._errors, count.errors)
+        self._n_calibration += n_clicks
+
+    def calibrated(self, frame: int) -> CalibrationMeasured:
+        """Return the errors of the whole segment."""
+        return CalibrationMeasured(frame, self._matched, self._errors, self._n_calibration)
+
+    def add(self, first_pulse: int, frame: int, assigned: Assigned, settled: Settled) -> None:
+        """Add one window of payload that begins with ``first_pulse``; keeps the arrays."""
+        block_start = self._plan.block_span(self._plan.block_of_frame(frame)).start
+        slots = assigned.slots
+        slots += np.uint32(first_pulse - block_start)
+        self._slots.append(slots)
+        self._detectors.append(settled.detectors)
+        self._n_double += settled.n_double
+        self._n_cross += settled.n_cross
+        self._n_out_of_gate += assigned.n_out_of_gate
+        self._n_dead += assigned.n_dead
+
+    def ended(self, frame: int) -> DetectedFrame:
+        """Return the frame, which now belongs to the caller, and begin the next."""
+        detected = DetectedFrame(
+            frame=frame,
+            block_index=self._plan.block_of_frame(frame),
+            slots=np.concatenate(self._slots),
+            detectors=np.concatenate(self._detectors),
+            n_double=self._n_double,
+            n_cross=self._n_cross,
+            n_out_of_gate=self._n_out_of_gate,
+            n_dead=self._n_dead,
+        )
+        self.wipe()
+        return detected
+
+    def wipe(self) -> None:
+        """Zero what was gathered and begin anew."""
+        for slots in self._slots:
+            slots.fill(0)
+        for detectors in self._detectors:
+            detectors.fill(0)
+        self._begin()
+
+
+def _sum(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return (a[0] + b[0], a[1] + b[1])

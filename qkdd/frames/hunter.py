@@ -1,0 +1,135 @@
+"""From darkness to pulse 0: notice the light, find its clock, find where the run began.
+
+Tags are looked at in windows of 10^6 pulse periods on a grid of the tagger's time, so that the
+result does not depend on how the tags were handed over.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qkdd.base.light import LightPlan
+from qkdd.frames.buffer import TagBuffer
+from qkdd.frames.clock import PulseClock
+from qkdd.frames.events import ClockFound, FrameStartFound, Lost
+from qkdd.frames.settings import FrameSettings
+from qkdd.frames.spectrum import Line, find_line, sharpen
+from qkdd.frames.start import CalibrationStates, NoStart, edge_range_ps, find_start
+
+WINDOW_PULSES = 1_000_000
+"""10 ms at 100 MHz: at 2e-4 clicks per pulse, 200 tags."""
+
+WINDOWS_AFTER = 3
+"""Full windows of light behind the one in which it was noticed: at the faintest click rate the
+preamble's first 30 ms hold 600 clicks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The run's clock, anchored at pulse 0."""
+
+    clock: PulseClock
+    clock_found: ClockFound
+    start_found: FrameStartFound
+
+
+class Hunter:
+    """Reads a buffer that someone else fills; forgets in it what is older than it needs."""
+
+    def __init__(
+        self,
+        plan: LightPlan,
+        settings: FrameSettings,
+        states: CalibrationStates,
+        buffer: TagBuffer,
+    ) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._states = states
+        self._buffer = buffer
+        self._window_ps = round(WINDOW_PULSES * plan.period_ps)
+        self._window = -1
+        self._lit: int | None = None
+
+    def advance(self, until_ps: int) -> Found | tuple[ClockFound | Lost, ...] | None:
+        """Go on with all tags before ``until_ps`` in the buffer; None: not yet."""
+        while len(self._buffer):
+            if self._lit is None:
+                self._window = max(self._window, int(self._buffer.times_ps[0]) // self._window_ps)
+            if until_ps < (self._window + 1) * self._window_ps:
+                return None
+            if self._lit is None:
+                self._look()
+            elif self._window == self._lit + WINDOWS_AFTER:
+                return self._locate(self._lit)
+            self._window += 1
+        return None
+
+    def _times(self, first: int, last: int) -> npt.NDArray[np.int64]:
+        """Return the tags of windows ``first`` to ``last``, both included."""
+        begin = self._buffer.before(first * self._window_ps)
+        end = self._buffer.before((last + 1) * self._window_ps)
+        return self._buffer.times_ps[begin:end]
+
+    def _look(self) -> None:
+        """Decide whether the newest window has light; keep it for the search of the edge."""
+        if self._line(self._window) is not None:
+            self._lit = self._window
+        else:
+            self._buffer.drop(self._buffer.before(self._window * self._window_ps))
+
+    def _line(self, window: int) -> Line | None:
+        return find_line(
+            self._times(window, window),
+            nominal_ps=self._plan.period_ps,
+            search_ppm=self._settings.clock_search_ppm,
+        )
+
+    def _locate(self, lit: int) -> Found | tuple[ClockFound | Lost, ...]:
+        line = self._line(lit + 1)
+        if line is None:
+            return (Lost("the light went away, or its clock cannot be recovered"),)
+        clock = line.clock
+        for last in range(lit + 1, lit + 1 + WINDOWS_AFTER):
+            clock = sharpen(clock, self._times(lit + 1, last))
+        click_hz = self._times(lit + 1, lit + 1).size / (self._window_ps * 1e-12)
+        early_ps, late_ps = edge_range_ps(self._times(lit - 1, lit), click_hz)
+        clock = sharpen(clock, self._times_from(late_ps, lit + WINDOWS_AFTER))
+        found = self._clock_found(clock, line.strength)
+        try:
+            clock, start = self._start(clock, early_ps, late_ps)
+        except NoStart as error:
+            return (found, Lost(str(error)))
+        return Found(clock, found, start)
+
+    def _clock_found(self, clock: PulseClock, strength: float) -> ClockFound:
+        offset_ppm = (clock.period_ps / self._plan.period_ps - 1.0) * 1e6
+        return ClockFound(clock.period_ps, offset_ppm, strength)
+
+    def _times_from(self, begin_ps: int, last: int) -> npt.NDArray[np.int64]:
+        end = self._buffer.before((last + 1) * self._window_ps)
+        return self._buffer.times_ps[self._buffer.before(begin_ps) : end]
+
+    def _start(
+        self, clock: PulseClock, early_ps: int, late_ps: int
+    ) -> tuple[PulseClock, FrameStartFound]:
+        """Match the clicks behind the edge with the preamble; return the clock at pulse 0."""
+        times_ps = self._times_from(late_ps, 1 << 40)
+        since_ps = (times_ps - clock.anchor_ps).astype(np.float64) - clock.fraction_ps
+        slots = np.rint(since_ps / clock.period_ps)
+        in_gate = np.abs(since_ps - slots * clock.period_ps) <= 0.5 * self._settings.gate_ps
+        detectors = self._buffer.detectors[len(self._buffer) - times_ps.size :]
+        start = find_start(
+            slots[in_gate].astype(np.int64),
+            detectors[in_gate],
+            first=math.floor((early_ps - clock.anchor_ps) / clock.period_ps) - 1,
+            last=math.ceil((late_ps - clock.anchor_ps) / clock.period_ps) + 1,
+            preamble_pulses=self._plan.preamble_pulses,
+            states=self._states,
+            max_qber=self._settings.max_calibration_qber,
+        )
+        clock = clock.at(start.slot).renumbered(0)
+        found = FrameStartFound(clock.anchor_ps, start.matched, start.errors, start.runner_up)
+        return clock, found

@@ -1,0 +1,38 @@
+"""Settings of the receiver's view of the light; both ends bind them into every block."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class FrameSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How time tags become clicks. Times are ps; probabilities and QBER are fractions."""
+
+    gate_ps: Annotated[int, Meta(ge=1, le=1_000_000)] = 4_000
+    """Full width of the gate around each pulse; at most one pulse period."""
+
+    dead_time_ps: Annotated[int, Meta(ge=1, le=100_000_000)] = 40_000
+    """Common dead time after any event of any detector; extends with every event."""
+
+    detector_recovery_ps: Annotated[int, Meta(ge=0, le=100_000_000)] = 30_000
+    """The slowest detector is fully sensitive again after this time (its data sheet)."""
+
+    tick_ps: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    """Resolution of the time tagger."""
+
+    clock_search_ppm: Annotated[float, Meta(gt=0, le=200)] = 100.0
+    """The two ends' clocks differ by no more than this."""
+
+    max_calibration_qber: Annotated[float, Meta(gt=0, lt=0.45)] = 0.2
+    """A calibration segment that is worse has slipped, or its light is of no use."""
+
+    def __post_init__(self) -> None:
+        needed_ps = self.detector_recovery_ps + 2 * self.tick_ps
+        if self.dead_time_ps < needed_ps:
+            raise ValueError(
+                f"dead_time_ps {self.dead_time_ps} must be at least {needed_ps} "
+                f"(detector_recovery_ps {self.detector_recovery_ps} + 2 ticks of {self.tick_ps}): "
+                "a shorter common dead time makes the efficiency depend on the basis, and the "
+                "proof of security does not hold"
+            )
