@@ -135,7 +135,7 @@ def recover(keys: Ints, last_ps: Ints, *, recovery_ps: int) -> Ints:
     """Keys that live detectors see: each is blind for ``recovery_ps`` after its own clicks.
 
     ``keys`` (n,) rising; ``last_ps`` (4,) int64 is the last click of each detector, on the same
-    time scale, and is brought up to date.
+    time scale and before all keys, and is brought up to date.
     """
     if last_ps.shape != (4,):
         raise ValueError(f"last_ps has shape {last_ps.shape}, not (4,)")
