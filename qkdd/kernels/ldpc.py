@@ -1,0 +1,265 @@
+"""Quasi-cyclic LDPC: syndromes and belief-propagation decoding, with the NumPy twin.
+
+Integers only, so that every variant of the C kernel and the twin give the same bits. The scale of
+the 8-bit log-likelihoods is the caller's: it comes in through the ``phi`` and ``inverse`` tables.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    import qkdd.kernels.native.ldpc as native
+except ImportError:
+    native = None
+
+Bytes = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+
+LLR_MAX = 127
+LANES = 64
+"""Circulants must be a multiple of this many bits: one AVX-512 register of bytes."""
+
+_forced: str | None = None
+
+
+def backends() -> tuple[str, ...]:
+    """Every backend that this machine can run, the best first."""
+    if native is None:
+        return ("numpy",)
+    variants = ("avx512", "avx2", "baseline")
+    return (*(v for v in variants if native.lib.ldpc_supports(v.encode())), "numpy")
+
+
+def backend() -> str:
+    """The backend in use."""
+    return _forced or backends()[0]
+
+
+def force(name: str | None) -> None:
+    """Use the backend ``name`` from now on; None goes back to the best."""
+    global _forced
+    if name is not None and name not in backends():
+        raise ValueError(f"backend {name!r} is not one of {backends()} on this machine")
+    _forced = name
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A quasi-cyclic parity-check matrix as a list of circulants, row after row.
+
+    Parameters
+    ----------
+    z : int
+        Bits of a circulant, a multiple of 64.
+    n_columns : int
+        Circulants side by side: the code has ``n_columns * z`` bits.
+    row_start : (n_rows + 1,) int32
+        Where each row's circulants begin in the lists below.
+    columns, shifts : (n_edges,) int32
+        Check k of the row holds bit ``(k + shift) % z`` of the column; a row has a column once.
+    """
+
+    z: int
+    n_columns: int
+    row_start: Int32
+    columns: Int32
+    shifts: Int32
+    turns: tuple[Int32, Int32, Int32] = field(init=False)
+    """Offsets of the C kernel's layout: reading, reading after a pass, rotation per column."""
+
+    def __post_init__(self) -> None:
+        z, edges = self.z, self.columns.size
+        if z <= 0 or z % LANES:
+            raise ValueError(f"circulant size {z} is not a multiple of {LANES}")
+        if self.shifts.size != edges or self.row_start[0] != 0 or self.row_start[-1] != edges:
+            raise ValueError("row_start, columns and shifts do not fit together")
+        if edges and not (self.shifts.min() >= 0 and self.shifts.max() < z):
+            raise ValueError(f"a shift is outside 0..{z - 1}")
+        if edges and not (self.columns.min() >= 0 and self.columns.max() < self.n_columns):
+            raise ValueError(f"a column is outside 0..{self.n_columns - 1}")
+        for first, last in zip(self.row_start, self.row_start[1:], strict=False):
+            if not 0 < last - first <= LLR_MAX:  # 127 costs of 255 fit the 16-bit sums
+                raise ValueError(f"a row has {last - first} circulants, not 1..{LLR_MAX}")
+            if np.unique(self.columns[first:last]).size != last - first:
+                raise ValueError("a row lists a column twice")
+        object.__setattr__(self, "turns", _turns(self))
+
+    @property
+    def n_rows(self) -> int:
+        return self.row_start.size - 1
+
+    @property
+    def n_bits(self) -> int:
+        return self.n_columns * self.z
+
+    @property
+    def n_checks(self) -> int:
+        return self.n_rows * self.z
+
+    @property
+    def workspace_bytes(self) -> int:
+        widest = int(np.diff(self.row_start).max())
+        return self.z * (4 * self.n_columns + self.columns.size + 4 * widest + 3)
+
+
+def _turns(graph: Graph) -> tuple[Int32, Int32, Int32]:
+    """See the layout note in ldpc.c: a column lies as the row that last wrote it saw it."""
+    rotation = np.zeros(graph.n_columns, np.int32)
+    rotation[graph.columns] = graph.shifts  # the last row to write wins
+    turn = np.empty(graph.columns.size, np.int32)
+    lies = rotation.copy()
+    for edge, (column, shift) in enumerate(zip(graph.columns, graph.shifts, strict=True)):
+        turn[edge] = (shift - lies[column]) % graph.z
+        lies[column] = shift
+    end_turn = ((graph.shifts - rotation[graph.columns]) % graph.z).astype(np.int32)
+    return turn, end_turn, rotation
+
+
+def syndrome(graph: Graph, bits: Bytes) -> Bytes:
+    """Return the parity of every check: uint8 0/1, ``n_checks`` of them.
+
+    ``bits`` holds ``n_bits`` values 0 or 1.
+    """
+    _require(bits, np.uint8, graph.n_bits)
+    if backend() == "numpy":
+        return _numpy_syndrome(graph, bits)
+    assert native is not None
+    twice = np.empty(2 * graph.n_bits, np.uint8)
+    out = np.empty(graph.n_checks, np.uint8)
+    buffer = native.ffi.from_buffer
+    native.lib.ldpc_syndrome(
+        graph.z,
+        graph.n_columns,
+        graph.n_rows,
+        buffer("int32_t[]", graph.row_start),
+        buffer("int32_t[]", graph.columns),
+        buffer("int32_t[]", graph.shifts),
+        buffer("uint8_t[]", np.ascontiguousarray(bits)),
+        buffer("uint8_t[]", twice),
+        buffer("uint8_t[]", out),
+    )
+    twice.fill(0)
+    return out
+
+
+def decode(
+    graph: Graph,
+    llr: npt.NDArray[np.int8],
+    target: Bytes,
+    phi: Bytes,
+    inverse: Bytes,
+    max_iterations: int,
+) -> tuple[int, Bytes]:
+    """Find the error pattern whose syndrome is ``target``, by layered belief propagation.
+
+    Parameters
+    ----------
+    graph : Graph
+    llr : (n_bits,) int8, -127..127
+        ln(P(0)/P(1)) of each bit of the pattern, in steps of the caller's choice.
+    target : (n_checks,) uint8, 0 or 1
+        The syndrome to meet.
+    phi : (128,) uint8
+        -ln tanh(x/2) of each magnitude, in steps of the caller's choice.
+    inverse : (256,) uint8, at most 127
+        The magnitude of a sum of ``phi``; larger sums use the last entry.
+    max_iterations : int
+        Passes over all rows before it gives up.
+
+    Returns
+    -------
+    iterations : int
+        Passes used; minus that if the syndrome was not met.
+    errors : (n_bits,) uint8
+        0/1. Its syndrome is exactly ``target`` if ``iterations >= 0``.
+
+    Notes
+    -----
+    Gallager 1963 (phi form), Hocevar 2004 doi:10.1109/SIPS.2004.1363033 (layers).
+    """
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations {max_iterations} is below 1")
+    _require(llr, np.int8, graph.n_bits)
+    _require(target, np.uint8, graph.n_checks)
+    _require(phi, np.uint8, 128)
+    _require(inverse, np.uint8, 256)
+    if backend() == "numpy":
+        return _numpy_decode(graph, llr, target, phi, inverse, max_iterations)
+    assert native is not None
+    errors = np.empty(graph.n_bits, np.uint8)
+    space = np.empty(graph.workspace_bytes + LANES, np.uint8)
+    aligned = space[-space.ctypes.data % LANES :]
+    turn, end_turn, rotation = graph.turns
+    buffer = native.ffi.from_buffer
+    iterations = native.lib.ldpc_decode(
+        backend().encode(),
+        graph.z,
+        graph.n_columns,
+        graph.n_rows,
+        buffer("int32_t[]", graph.row_start),
+        buffer("int32_t[]", graph.columns),
+        buffer("int32_t[]", turn),
+        buffer("int32_t[]", end_turn),
+        buffer("int32_t[]", rotation),
+        buffer("int8_t[]", np.ascontiguousarray(llr)),
+        buffer("uint8_t[]", np.ascontiguousarray(target)),
+        buffer("uint8_t[]", np.ascontiguousarray(phi)),
+        buffer("uint8_t[]", np.ascontiguousarray(inverse)),
+        max_iterations,
+        buffer("uint8_t[]", errors),
+        buffer("uint8_t[]", aligned),
+    )
+    space.fill(0)  # posteriors tell where the errors were
+    return int(iterations), errors
+
+
+def _require(array: npt.NDArray[np.generic], dtype: npt.DTypeLike, size: int) -> None:
+    if array.dtype != dtype or array.shape != (size,):
+        raise ValueError(f"expected {size} of {np.dtype(dtype)}, got {array.shape} {array.dtype}")
+
+
+def _numpy_syndrome(graph: Graph, bits: Bytes) -> Bytes:
+    out = np.empty(graph.n_checks, np.uint8)
+    for row, index in enumerate(_row_indices(graph)):
+        out[row * graph.z : (row + 1) * graph.z] = np.bitwise_xor.reduce(bits[index], axis=0)
+    return out
+
+
+def _row_indices(graph: Graph) -> list[npt.NDArray[np.int64]]:
+    """For each row, the bit of each of its circulants (axis 0) in each check (axis 1)."""
+    k = np.arange(graph.z)
+    flat = graph.columns[:, None] * graph.z + (graph.shifts[:, None] + k) % graph.z
+    return [flat[a:b] for a, b in zip(graph.row_start, graph.row_start[1:], strict=False)]
+
+
+def _numpy_decode(
+    graph: Graph,
+    llr: npt.NDArray[np.int8],
+    target: Bytes,
+    phi: Bytes,
+    inverse: Bytes,
+    max_iterations: int,
+) -> tuple[int, Bytes]:
+    posterior = llr.astype(np.int16)
+    indices = _row_indices(graph)
+    goals = target.reshape(graph.n_rows, graph.z).astype(bool)
+    messages = [np.zeros(index.shape, np.int16) for index in indices]
+    iterations = 0
+    while True:
+        errors = (posterior < 0).astype(np.uint8)
+        if np.array_equal(_numpy_syndrome(graph, errors), target):
+            return iterations, errors
+        if iterations >= max_iterations:
+            return -iterations, errors
+        for row, (index, goal) in enumerate(zip(indices, goals, strict=True)):
+            value = posterior[index] - messages[row]
+            cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int16)
+            rest = np.minimum(cost.sum(axis=0, dtype=np.int16) - cost, 255)
+            negative = value < 0
+            flip = np.bitwise_xor.reduce(negative, axis=0) ^ goal ^ negative
+            size = inverse[rest].astype(np.int16)
+            messages[row] = np.where(flip, -size, size)
+            posterior[index] = value + messages[row]
+        iterations += 1

@@ -1,0 +1,31 @@
+"""What both ends agree on before they reconcile: bound into every block."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from qkdd.reconcile.codes import CODE_FAMILY, ROUNDS
+
+
+class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choice of code and end of patience; equal at both ends, or no key is made."""
+
+    code_family: str = CODE_FAMILY
+    """The parity-check matrices; only the family in this release is known."""
+
+    max_rounds: Annotated[int, Meta(ge=0, le=ROUNDS)] = ROUNDS
+    """Blind rounds before a frame is disclosed whole."""
+
+    margin: Annotated[float, Meta(ge=-0.2, le=1.0)] = 0.03
+    """A code is used up to its asymptotic threshold / (1 + margin), in QBER."""
+
+    max_qber: Annotated[float, Meta(gt=0, le=0.12)] = 0.11
+    """No block with a larger estimate is reconciled."""
+
+    max_iterations: Annotated[int, Meta(ge=1, le=1000)] = 60
+    """Passes of the decoder per frame and round."""
+
+    def __post_init__(self) -> None:
+        if self.code_family != CODE_FAMILY:
+            raise ValueError(f"code_family {self.code_family!r} is not {CODE_FAMILY!r}")

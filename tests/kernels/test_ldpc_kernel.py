@@ -1,0 +1,165 @@
+"""Every variant of the LDPC kernel computes what the NumPy twin computes, bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qkdd.kernels import ldpc
+from qkdd.kernels.ldpc import Graph
+
+VARIANTS = [name for name in ldpc.backends() if name != "numpy"]
+
+
+@pytest.fixture(autouse=True)
+def _best_backend_again():
+    yield
+    ldpc.force(None)
+
+
+def a_graph(rng: np.random.Generator, *, z: int, n_columns: int, n_rows: int) -> Graph:
+    """Random circulants: about three in every column, and every row in use."""
+    width = max(1, min(n_columns, 3 * n_columns // n_rows))
+    columns = [np.sort(rng.choice(n_columns, width, replace=False)) for _ in range(n_rows)]
+    return Graph(
+        z,
+        n_columns,
+        (np.arange(n_rows + 1) * width).astype(np.int32),
+        np.concatenate(columns).astype(np.int32),
+        rng.integers(0, z, n_rows * width).astype(np.int32),
+    )
+
+
+def a_table(rng: np.random.Generator):
+    """Tables of the right form: falling, as phi does."""
+    phi = np.sort(rng.integers(0, 256, 128))[::-1].astype(np.uint8)
+    inverse = np.sort(rng.integers(0, 128, 256))[::-1].astype(np.uint8)
+    return phi, inverse
+
+
+def dense(graph: Graph) -> np.ndarray:
+    """The parity-check matrix, written out from its definition."""
+    matrix = np.zeros((graph.n_checks, graph.n_bits), np.uint8)
+    for row in range(graph.n_rows):
+        for edge in range(graph.row_start[row], graph.row_start[row + 1]):
+            for k in range(graph.z):
+                bit = graph.columns[edge] * graph.z + (k + graph.shifts[edge]) % graph.z
+                matrix[row * graph.z + k, bit] = 1
+    return matrix
+
+
+@pytest.mark.parametrize("name", ldpc.backends())
+def test_syndrome_is_the_matrix_times_the_bits(name: str) -> None:
+    rng = np.random.default_rng(1)
+    graph = a_graph(rng, z=64, n_columns=9, n_rows=4)
+    bits = rng.integers(0, 2, graph.n_bits, np.uint8)
+    ldpc.force(name)
+    expected = dense(graph).astype(int) @ bits % 2
+    assert np.array_equal(expected, ldpc.syndrome(graph, bits))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    z=st.sampled_from([64, 128, 192, 256]),
+    n_columns=st.integers(1, 40),
+    n_rows=st.integers(1, 12),
+    iterations=st.integers(1, 4),
+)
+def test_decoder_gives_the_twins_bits_for_any_input(
+    name: str, seed: int, z: int, n_columns: int, n_rows: int, iterations: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    graph = a_graph(rng, z=z, n_columns=n_columns, n_rows=n_rows)
+    llr = rng.integers(-127, 128, graph.n_bits).astype(np.int8)
+    target = rng.integers(0, 2, graph.n_checks, np.uint8)
+    phi, inverse = a_table(rng)
+    ldpc.force("numpy")
+    expected = ldpc.decode(graph, llr, target, phi, inverse, iterations)
+    ldpc.force(name)
+    found = ldpc.decode(graph, llr, target, phi, inverse, iterations)
+    assert expected[0] == found[0]
+    assert np.array_equal(expected[1], found[1])
+
+
+@pytest.mark.parametrize("name", ldpc.backends())
+def test_a_success_meets_the_syndrome_exactly_and_finds_the_errors(name: str) -> None:
+    rng = np.random.default_rng(2)
+    graph = Graph(
+        256,
+        12,
+        np.array([0, 12, 24, 36], np.int32),
+        np.tile(np.arange(12, dtype=np.int32), 3),
+        rng.integers(0, 256, 36).astype(np.int32),
+    )
+    errors = (rng.random(graph.n_bits) < 0.006).astype(np.uint8)
+    x = np.maximum(np.arange(128), 0.25) / 12
+    phi = np.minimum(np.rint(-np.log(np.tanh(x / 2)) * 60), 255).astype(np.uint8)
+    sums = np.maximum(np.arange(256), 0.25) / 60
+    inverse = np.minimum(np.rint(-np.log(np.tanh(sums / 2)) * 12), 127).astype(np.uint8)
+    ldpc.force(name)
+    target = ldpc.syndrome(graph, errors)
+    llr = np.full(graph.n_bits, 55, np.int8)
+    iterations, found = ldpc.decode(graph, llr, target, phi, inverse, 30)
+    assert 0 < iterations <= 30
+    assert np.array_equal(errors, found)
+
+
+@pytest.mark.parametrize("name", ldpc.backends())
+def test_no_errors_take_no_pass(name: str) -> None:
+    rng = np.random.default_rng(3)
+    graph = a_graph(rng, z=64, n_columns=8, n_rows=3)
+    ldpc.force(name)
+    zeros = np.zeros(graph.n_checks, np.uint8)
+    llr = np.full(graph.n_bits, 20, np.int8)
+    iterations, found = ldpc.decode(graph, llr, zeros, *a_table(rng), 5)
+    assert iterations == 0
+    assert not found.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"z": 96}, "multiple of 64"),
+        ({"columns": np.array([0, 0, 1], np.int32)}, "twice"),
+        ({"columns": np.array([0, 9, 1], np.int32)}, "column is outside"),
+        ({"shifts": np.array([0, 64, 1], np.int32)}, "shift is outside"),
+        ({"row_start": np.array([0, 2, 2, 3], np.int32)}, "0 circulants"),
+        ({"row_start": np.array([0, 2], np.int32)}, "do not fit"),
+    ],
+)
+def test_a_malformed_graph_never_reaches_the_kernel(change: dict, words: str) -> None:
+    parts = {
+        "z": 64,
+        "n_columns": 2,
+        "row_start": np.array([0, 2, 3], np.int32),
+        "columns": np.array([0, 1, 1], np.int32),
+        "shifts": np.array([5, 0, 1], np.int32),
+    }
+    Graph(**parts)
+    with pytest.raises(ValueError, match=words):
+        Graph(**(parts | change))
+
+
+def test_arrays_of_the_wrong_size_never_reach_the_kernel() -> None:
+    rng = np.random.default_rng(4)
+    graph = a_graph(rng, z=64, n_columns=4, n_rows=2)
+    phi, inverse = a_table(rng)
+    llr = np.zeros(graph.n_bits, np.int8)
+    target = np.zeros(graph.n_checks, np.uint8)
+    with pytest.raises(ValueError, match="expected"):
+        ldpc.syndrome(graph, llr[1:].view(np.uint8))
+    for wrong in (
+        (llr[1:], target, phi, inverse),
+        (llr, target[1:], phi, inverse),
+        (llr, target, phi[1:], inverse),
+        (llr, target, phi, inverse[1:]),
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            ldpc.decode(graph, *wrong, 3)
+
+
+def test_an_unknown_backend_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="sparc"):
+        ldpc.force("sparc")
