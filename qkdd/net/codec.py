@@ -1,0 +1,86 @@
+"""Messages to bytes and back: batches in msgpack, one tagged union over all rooms.
+
+Only bytes whose tag has verified may come here.
+"""
+
+import struct
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import msgspec
+
+from qkdd.base.agreement import Agreed
+from qkdd.base.errors import PeerError
+from qkdd.net.framing import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
+from qkdd.sift import messages as sift
+from qkdd.station import messages as station
+
+MESSAGES: tuple[type[msgspec.Struct], ...] = (
+    Agreed,
+    station.RunAnnounced,
+    station.RunReady,
+    station.LightLocked,
+    station.LightMeasured,
+    station.RunLost,
+    station.RunStopped,
+    station.BlockVoid,
+    sift.Clicks,
+    sift.Kept,
+    sift.TestErrors,
+)
+"""Everything that may be in a batch; the tag on the wire is the class's name."""
+
+MAX_BATCH_MESSAGES = 0xFFFF
+_ARRAY_16 = 0xDC  # msgpack: array of up to 65535 elements, count big-endian
+_BATCH_HEADER = struct.Struct(">BH")
+
+_union: Any = reduce(or_, MESSAGES)
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[list[msgspec.Struct]] = msgspec.msgpack.Decoder(list[_union])
+
+
+def encode_message(message: msgspec.Struct) -> bytes:
+    """Write one message, ready to be put in a batch.
+
+    Raises
+    ------
+    ValueError
+        If it is none of ``MESSAGES``, or too long: the sender's room must cut it.
+    """
+    if type(message) not in MESSAGES:
+        raise ValueError(f"{type(message).__name__} is not registered in qkdd.net.codec.MESSAGES")
+    data = _encoder.encode(message)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ValueError(
+            f"{type(message).__name__} of {len(data)} bytes, limit {MAX_MESSAGE_BYTES}"
+        )
+    return data
+
+
+def join_batch(encoded: Sequence[bytes]) -> bytes:
+    """Make a batch of messages that :func:`encode_message` wrote."""
+    if not 0 < len(encoded) <= MAX_BATCH_MESSAGES:
+        raise ValueError(f"a batch has 1 to {MAX_BATCH_MESSAGES} messages, not {len(encoded)}")
+    batch = b"".join((_BATCH_HEADER.pack(_ARRAY_16, len(encoded)), *encoded))
+    if len(batch) > MAX_BATCH_BYTES:
+        raise ValueError(f"a batch of {len(batch)} bytes, limit {MAX_BATCH_BYTES}")
+    return batch
+
+
+def decode_batch(payload: bytes) -> list[msgspec.Struct]:
+    """Read a batch; every message has the types and ranges of its class.
+
+    Raises
+    ------
+    PeerError
+        If it is anything else.
+    """
+    try:
+        messages = _decoder.decode(payload)
+    except msgspec.DecodeError as error:
+        raise PeerError(f"batch of {len(payload)} bytes: {error}") from error
+    if not messages:
+        raise PeerError("an empty batch")
+    return messages

@@ -1,0 +1,112 @@
+"""Frames between neighbours: cut a byte stream into frames, and nothing else.
+
+    magic "QKDD" | protocol version u8 | kind u8 | 0 u16 | length u32 LE | payload | tag
+
+``length`` counts the payload. A batch ends with a tag of 16 bytes, a hello has none. What a frame
+says is not believed here: the tag covers it, and only what it covers is parsed.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from qkdd.auth.tags import TAG_BYTES
+from qkdd.base.errors import PeerError
+from qkdd.base.protocol_version import PROTOCOL_VERSION
+
+MAGIC = b"QKDD"
+HEADER = struct.Struct("<4sBBHI")
+MAX_MESSAGE_BYTES = 1 << 20
+MAX_BATCH_BYTES = MAX_MESSAGE_BYTES + (64 << 10)
+MAX_HELLO_BYTES = 4 << 10
+
+
+class Kind(IntEnum):
+    HELLO = 1
+    BATCH = 2
+
+
+MAX_BYTES = {Kind.HELLO: MAX_HELLO_BYTES, Kind.BATCH: MAX_BATCH_BYTES}
+KIND_TAG_BYTES = {Kind.HELLO: 0, Kind.BATCH: TAG_BYTES}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    kind: Kind
+    payload: bytes
+    tag: bytes
+
+
+def frame_bytes(frame: Frame) -> bytes:
+    """Write a frame."""
+    if len(frame.payload) > MAX_BYTES[frame.kind] or len(frame.tag) != KIND_TAG_BYTES[frame.kind]:
+        raise ValueError(
+            f"{frame.kind.name} of {len(frame.payload)} + {len(frame.tag)} bytes, "
+            f"limit {MAX_BYTES[frame.kind]} + {KIND_TAG_BYTES[frame.kind]}"
+        )
+    header = HEADER.pack(MAGIC, PROTOCOL_VERSION, frame.kind, 0, len(frame.payload))
+    return b"".join((header, frame.payload, frame.tag))
+
+
+class FrameReader:
+    """Takes bytes in pieces of any size, gives whole frames. After a PeerError it is dead."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._error: PeerError | None = None
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes | bytearray) -> None:
+        self._buffer += data
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame, or None if it is not complete.
+
+        Raises
+        ------
+        PeerError
+            As soon as a header is there that no frame can have, however long it says it is.
+        """
+        if self._error is not None:
+            raise self._error
+        if len(self._buffer) < HEADER.size:
+            return None
+        try:
+            kind, n_payload = read_header(bytes(self._buffer[: HEADER.size]))
+        except PeerError as error:
+            self._error = error
+            self._buffer.clear()
+            raise
+        end = HEADER.size + n_payload
+        stop = end + KIND_TAG_BYTES[kind]
+        if len(self._buffer) < stop:
+            return None
+        with memoryview(self._buffer) as view:
+            frame = Frame(kind, bytes(view[HEADER.size : end]), bytes(view[end:stop]))
+        del self._buffer[:stop]
+        return frame
+
+
+def read_header(header: bytes) -> tuple[Kind, int]:
+    """Return kind and length of the payload."""
+    magic, version, kind_no, reserved, n_payload = HEADER.unpack(header)
+    if magic != MAGIC:
+        raise PeerError(f"frame begins with {magic!r}: this is no qkdd")
+    if version != PROTOCOL_VERSION:
+        raise PeerError(
+            f"peer speaks protocol version {version}, we speak {PROTOCOL_VERSION}: install the "
+            "same release on both relays"
+        )
+    try:
+        kind = Kind(kind_no)
+    except ValueError as error:
+        raise PeerError(f"frame of unknown kind {kind_no}") from error
+    if reserved or n_payload > MAX_BYTES[kind]:
+        raise PeerError(
+            f"{kind.name} frame of {n_payload} bytes, limit {MAX_BYTES[kind]}, reserved {reserved}"
+        )
+    return kind, n_payload

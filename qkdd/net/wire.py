@@ -1,0 +1,58 @@
+"""Frames over a trio stream: the only lines between neighbours that touch a socket."""
+
+import trio
+
+from qkdd.base.errors import LinkLost, PeerError
+from qkdd.net.framing import Frame, FrameReader, Kind, frame_bytes
+
+CLOSE_TIMEOUT_S = 1.0
+
+
+class FrameWire:
+    """One sender and one reader at a time, as :class:`trio.SSLStream` wants it."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._reader = FrameReader()
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    async def send(self, frame: Frame) -> None:
+        """Send a whole frame; if cancelled half-way the wire is broken.
+
+        Error handling: LinkLost.
+        """
+        data = frame_bytes(frame)
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            raise LinkLost(f"sending: {error.__cause__ or error}") from error
+        self.bytes_sent += len(data)
+
+    async def receive(self) -> Frame:
+        """Return the next frame; may be cancelled and called again.
+
+        Error handling: LinkLost when the peer is gone, PeerError when it sends no frames.
+        """
+        while (frame := self._reader.next_frame()) is None:
+            try:
+                data = await self._stream.receive_some()
+            except trio.BrokenResourceError as error:
+                raise LinkLost(f"receiving: {error.__cause__ or error}") from error
+            if not data:
+                where = "in the middle of a frame" if self._reader.mid_frame else "its session"
+                raise LinkLost(f"the peer closed {where}")
+            self.bytes_received += len(data)
+            self._reader.feed(data)
+        return frame
+
+    async def receive_hello(self) -> bytes:
+        frame = await self.receive()
+        if frame.kind is not Kind.HELLO:
+            raise PeerError(f"{frame.kind.name} frame before the hello")
+        return frame.payload
+
+    async def aclose(self) -> None:
+        """Say goodbye if that is possible at once; then the stream is closed."""
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await self._stream.aclose()
