@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-MAX_TAGS = 2_000_000
-"""18 MB. The brightest light that can lock fills a fifth of it while its start is sought."""
+MAX_TAGS = 1_000_000
+"""9 MB. The brightest light that can lock fills a quarter of it while its start is sought."""
 
 
 class TagBuffer:

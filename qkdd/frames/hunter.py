@@ -60,25 +60,31 @@ class Hunter:
                 self._window = max(self._window, int(self._buffer.times_ps[0]) // self._window_ps)
             if until_ps < (self._window + 1) * self._window_ps:
                 return None
-            if self._lit is None:
-                self._look()
-            elif self._window == self._lit + WINDOWS_AFTER:
+            self._look()
+            if self._lit is not None and self._window == self._lit + WINDOWS_AFTER:
                 return self._locate(self._lit)
             self._window += 1
         return None
 
+    def _rows(self, begin_ps: int, last: int) -> slice:
+        """Return where the buffer holds ``begin_ps`` to the end of window ``last``."""
+        end_ps = (last + 1) * self._window_ps
+        return slice(self._buffer.before(begin_ps), self._buffer.before(end_ps))
+
     def _times(self, first: int, last: int) -> npt.NDArray[np.int64]:
         """Return the tags of windows ``first`` to ``last``, both included."""
-        begin = self._buffer.before(first * self._window_ps)
-        end = self._buffer.before((last + 1) * self._window_ps)
-        return self._buffer.times_ps[begin:end]
+        return self._buffer.times_ps[self._rows(first * self._window_ps, last)]
 
     def _look(self) -> None:
-        """Decide whether the newest window has light; keep it for the search of the edge."""
-        if self._line(self._window) is not None:
-            self._lit = self._window
-        else:
+        """Decide whether the newest window has light; a dark one is kept for the edge's sake.
+
+        Light that goes out again was the rest of an older run: the search goes on.
+        """
+        if self._line(self._window) is None:
+            self._lit = None
             self._buffer.drop(self._buffer.before(self._window * self._window_ps))
+        elif self._lit is None:
+            self._lit = self._window
 
     def _line(self, window: int) -> Line | None:
         return find_line(
@@ -89,17 +95,17 @@ class Hunter:
 
     def _locate(self, lit: int) -> Found | tuple[ClockFound | Lost, ...]:
         line = self._line(lit + 1)
-        if line is None:
-            return (Lost("the light went away, or its clock cannot be recovered"),)
+        assert line is not None, "a window without a line starts the search anew"
         clock = line.clock
         for last in range(lit + 1, lit + 1 + WINDOWS_AFTER):
             clock = sharpen(clock, self._times(lit + 1, last))
         click_hz = self._times(lit + 1, lit + 1).size / (self._window_ps * 1e-12)
         early_ps, late_ps = edge_range_ps(self._times(lit - 1, lit), click_hz)
-        clock = sharpen(clock, self._times_from(late_ps, lit + WINDOWS_AFTER))
+        light = self._rows(late_ps, lit + WINDOWS_AFTER)
+        clock = sharpen(clock, self._buffer.times_ps[light])
         found = self._clock_found(clock, line.strength)
         try:
-            clock, start = self._start(clock, early_ps, late_ps)
+            clock, start = self._start(clock, light, early_ps, late_ps)
         except NoStart as error:
             return (found, Lost(str(error)))
         return Found(clock, found, start)
@@ -108,22 +114,18 @@ class Hunter:
         offset_ppm = (clock.period_ps / self._plan.period_ps - 1.0) * 1e6
         return ClockFound(clock.period_ps, offset_ppm, strength)
 
-    def _times_from(self, begin_ps: int, last: int) -> npt.NDArray[np.int64]:
-        end = self._buffer.before((last + 1) * self._window_ps)
-        return self._buffer.times_ps[self._buffer.before(begin_ps) : end]
-
     def _start(
-        self, clock: PulseClock, early_ps: int, late_ps: int
+        self, clock: PulseClock, light: slice, early_ps: int, late_ps: int
     ) -> tuple[PulseClock, FrameStartFound]:
         """Match the clicks behind the edge with the preamble; return the clock at pulse 0."""
-        times_ps = self._times_from(late_ps, 1 << 40)
-        since_ps = (times_ps - clock.anchor_ps).astype(np.float64) - clock.fraction_ps
+        since_ps = (self._buffer.times_ps[light] - clock.anchor_ps).astype(
+            np.float64
+        ) - clock.fraction_ps
         slots = np.rint(since_ps / clock.period_ps)
         in_gate = np.abs(since_ps - slots * clock.period_ps) <= 0.5 * self._settings.gate_ps
-        detectors = self._buffer.detectors[len(self._buffer) - times_ps.size :]
         start = find_start(
             slots[in_gate].astype(np.int64),
-            detectors[in_gate],
+            self._buffer.detectors[light][in_gate],
             first=math.floor((early_ps - clock.anchor_ps) / clock.period_ps) - 1,
             last=math.ceil((late_ps - clock.anchor_ps) / clock.period_ps) + 1,
             preamble_pulses=self._plan.preamble_pulses,

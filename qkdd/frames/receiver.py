@@ -70,6 +70,7 @@ class LightReceiver:
         self._hunter = self._tracker = self._states = None
         self._reported_ps = None
         self._buffer.wipe()
+        self._buffer = TagBuffer()
         self._settler.wipe()
 
     def feed(self, tags: TagBlock) -> tuple[Event, ...]:

@@ -147,9 +147,16 @@ def test_nothing_of_a_block_leaves_before_its_pulses_have_arrived() -> None:
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.lists(st.integers(1, 40_000_000_000), min_size=1, max_size=30), st.integers(0, 9))
-def test_events_do_not_depend_on_how_the_tags_were_cut(cuts: list[int], seed: int) -> None:
-    light = Light(seconds=0.12, seed=seed, qber=0.1, background=0.03, click_rate=4e-3)
+@given(
+    st.lists(st.integers(1, 40_000_000_000), min_size=1, max_size=30),
+    st.integers(0, 9),
+    st.booleans(),
+)
+def test_events_do_not_depend_on_how_the_tags_were_cut(
+    cuts: list[int], seed: int, bright: bool
+) -> None:
+    click_rate = 4e-3 if bright else 2e-4
+    light = Light(seconds=0.12, seed=seed, qber=0.1, background=0.03, click_rate=click_rate)
     blocks, begin = [], 0
     while begin < light.until_ps:
         until = min(begin + cuts[len(blocks) % len(cuts)] + 100_000_000, light.until_ps)
@@ -194,6 +201,32 @@ def test_a_run_that_was_already_on_when_the_hunt_began_is_refused() -> None:
     events = receive(late)
     assert isinstance(events[-1], Lost)
     assert not only(FrameStartFound, events)
+
+
+@pytest.mark.parametrize("tail_ms", [3, 17, 25])
+def test_the_rest_of_an_older_run_does_not_spoil_the_hunt(tail_ms: int) -> None:
+    light = Light(seconds=0.12, pulse0_ps=80_000_000_000)
+    old = Light(seconds=0.2, pulse0_ps=0, seed=5, offset_ppm=light.offset_ppm)
+    last = np.searchsorted(old.times_ps, 150_000_000_000 + tail_ms * 10**9)
+    tail = old.times_ps[:last] > 150_000_000_000
+    times = np.concatenate((old.times_ps[:last][tail] - 150_000_000_000, light.times_ps))
+    channels = np.concatenate((old.channels[:last][tail], light.channels))
+    order = np.argsort(times, kind="stable")
+    whole = [TagBlock(times[order], channels[order], light.until_ps)]
+    (start,) = only(FrameStartFound, receive(whole))
+    assert abs(start.pulse0_ps - light.pulse0_ps) < 3_000
+
+
+@pytest.mark.parametrize(("rate_mhz", "click_rate"), [(20, 1e-2), (62, 1e-3), (125, 2e-3)])
+def test_other_pulse_rates_lock_too(rate_mhz: int, click_rate: float) -> None:
+    plan = LightPlan(
+        pulse_rate_hz=rate_mhz * 1_000_000, frame_pulses=1_000_000, calibration_pulses=50_000
+    )
+    light = Light(plan=plan, seconds=8 / rate_mhz, click_rate=click_rate, dark_hz=0.0)
+    events = receive(light.blocks(), FrameSettings(gate_ps=7_000), plan=plan)
+    assert not only(Lost, events)
+    frame = only(DetectedFrame, events)[-1]
+    assert np.all(np.isin(pulses_of(frame, plan), light.pulses))
 
 
 def test_light_too_faint_for_its_errors_never_gives_a_wrong_start() -> None:
