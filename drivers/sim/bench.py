@@ -1,0 +1,202 @@
+"""One link's bench: its instruments, the light between them, and the time they share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from drivers.sim.agilent_8156a import HP8156A
+from drivers.sim.config import LabConfigError, Link, StateEncoderConfig
+from drivers.sim.koheron_ctl200 import CTL200
+from drivers.sim.optics.link import Events, OpticalLink, link_seed
+from drivers.sim.optics.tagger_clock import TaggerClock
+from drivers.sim.s15_tdc1 import TDC1
+from drivers.sim.serve import HangUp
+from drivers.sim.state_encoder import Closed, StateEncoder
+
+STEP_NS = 10_000_000
+"""The longest step of the model; instruments act on the light from one step to the next."""
+
+MAX_LAG_NS = 2_000_000_000
+NOTHING = Events(np.empty(0, np.int64), np.empty(0, np.uint8))
+
+
+class Bench:
+    """The model of one link; ``catch_up`` brings all of it to one time.
+
+    A host's bytes are taken only after the bench has caught up, so that a command acts when it
+    comes and not at the end of a step.
+    """
+
+    def __init__(
+        self, link: Link, *, seed: int, key: bytes, entropy: Callable[[int], bytes]
+    ) -> None:
+        self.now_ns = 0
+        self._config = link
+        self._optics = OpticalLink(
+            link.fibre, link.source, link.receiver, link.attack, seed=link_seed(seed, link.name)
+        )
+        receiver = link.receiver
+        self._clock = TaggerClock(
+            offset_ppm=receiver.clock_offset_ppm, drift_ppb_per_s=receiver.clock_drift_ppb_per_s
+        )
+        self.laser = CTL200(threshold_ma=link.source.threshold_ma)
+        self.laser.interlock_open = link.instruments.laser.interlock_open
+        self.attenuator = HP8156A()
+        self.encoder = StateEncoder(key, entropy)
+        self._optics.encoder = self.encoder.light
+        self.tagger = TDC1(fifo_words=link.instruments.tagger.fifo_words)
+        self._slip_rng = np.random.Generator(np.random.Philox(link_seed(seed, link.name + "/slip")))
+        self.said_by_laser = bytearray()
+        self.said_by_attenuator = bytearray()
+
+    @property
+    def name(self) -> str:
+        return self._config.name
+
+    def catch_up(self, now_ns: int) -> None:
+        """Go on to ``now_ns`` in steps short enough for the FIFO and the light."""
+        while self.now_ns < now_ns:
+            self.step(min(now_ns, self.now_ns + STEP_NS))
+
+    def step(self, now_ns: int) -> None:
+        """One step of the model, at most ``STEP_NS``."""
+        dt_s = self._advance_light_sources(now_ns)
+        events = self._optics.advance(now_ns)
+        self._advance_rest(now_ns, events)
+        slips_per_s = self._config.instruments.tagger.slips_per_s
+        if slips_per_s and self._slip_rng.random() < slips_per_s * dt_s:
+            self.tagger.slip()
+
+    def skip_to(self, now_ns: int) -> None:
+        """Let the time up to ``now_ns`` pass without light: the machine had stalled."""
+        self._advance_light_sources(now_ns)
+        self._optics.skip_to(now_ns)
+        self._advance_rest(now_ns, NOTHING)
+
+    def _advance_light_sources(self, now_ns: int) -> float:
+        dt_s = (now_ns - self.now_ns) * 1e-9
+        self.now_ns = now_ns
+        self.said_by_laser += self.laser.advance(dt_s)
+        self.said_by_attenuator += self.attenuator.advance(dt_s)
+        self._optics.laser_power_mw = self._config.source.power_mw(self.laser.current_ma)
+        self._optics.attenuation_db = self.attenuator.attenuation_db
+        self._optics.shutter_open = self.attenuator.shutter_open
+        return dt_s
+
+    def _advance_rest(self, now_ns: int, events: Events) -> None:
+        self.encoder.advance(now_ns)
+        tagger_ps = self._clock.reading_ps(now_ns * 1000)
+        self.tagger.advance(tagger_ps, events.times_ps, events.channels)
+
+
+class Outbox:
+    """Bytes on their way to the host."""
+
+    def __init__(self, said: bytearray) -> None:
+        self._said = said
+
+    def pending(self) -> memoryview:
+        return memoryview(bytes(self._said))
+
+    def sent(self, n_bytes: int) -> None:
+        del self._said[:n_bytes]
+
+
+class LaserPort(Outbox):
+    """The CTL200 as a server sees it."""
+
+    def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
+        super().__init__(bench.said_by_laser)
+        self._bench, self._catch_up = bench, catch_up
+
+    def connected(self) -> None:
+        pass
+
+    def disconnected(self) -> None:
+        self._bench.said_by_laser.clear()
+
+    def receive(self, data: bytes) -> None:
+        self._catch_up()
+        self._bench.said_by_laser += self._bench.laser.receive(data)
+
+
+class AttenuatorPort(Outbox):
+    """The 8156A as a server sees it."""
+
+    def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
+        super().__init__(bench.said_by_attenuator)
+        self._bench, self._catch_up = bench, catch_up
+
+    def connected(self) -> None:
+        self._bench.attenuator.connected()
+
+    def disconnected(self) -> None:
+        self._bench.said_by_attenuator.clear()
+
+    def receive(self, data: bytes) -> None:
+        self._catch_up()
+        self._bench.said_by_attenuator += self._bench.attenuator.receive(data)
+
+
+class EncoderPort(Outbox):
+    """The QMSE-1 board as a server sees it."""
+
+    def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
+        self._answers = bytearray()
+        super().__init__(self._answers)
+        self._bench, self._catch_up = bench, catch_up
+
+    def connected(self) -> None:
+        self._answers.clear()
+        self._bench.encoder.connected()
+
+    def disconnected(self) -> None:
+        self._catch_up()
+        self._bench.encoder.disconnected()
+
+    def receive(self, data: bytes) -> None:
+        self._catch_up()
+        try:
+            self._answers += self._bench.encoder.receive(data, self._bench.now_ns)
+        except Closed as closed:
+            self._answers += closed.last_words
+            raise HangUp(str(closed)) from closed
+
+
+class TaggerPort:
+    """The TDC1 as a server sees it: USB, so bytes wait in the device and not in the server."""
+
+    def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
+        self._tagger, self._catch_up = bench.tagger, catch_up
+        self.pending = self._tagger.pending
+        self.sent = self._tagger.sent
+
+    def connected(self) -> None:
+        pass
+
+    def disconnected(self) -> None:
+        pass
+
+    def receive(self, data: bytes) -> None:
+        self._catch_up()
+        self._tagger.receive(data)
+
+
+def board_key(config: StateEncoderConfig, folder: Path) -> bytes:
+    """The board's 32 bytes: raw, or 64 hexadecimal digits.
+
+    Raises
+    ------
+    LabConfigError
+        If the file cannot be read or holds something else.
+    """
+    path = folder / config.key_file
+    try:
+        data = path.read_bytes()
+        key = data if len(data) == 32 else bytes.fromhex(data.decode("ascii"))
+    except (OSError, ValueError) as error:
+        raise LabConfigError(f"{path}: no board key: {error}") from error
+    if len(key) != 32:
+        raise LabConfigError(f"{path}: a board key has 32 bytes, not {len(key)}")
+    return key

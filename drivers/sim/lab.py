@@ -1,0 +1,176 @@
+"""A whole lab: every link's bench behind its servers, all in one time."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from drivers.sim.bench import (
+    MAX_LAG_NS,
+    STEP_NS,
+    AttenuatorPort,
+    Bench,
+    EncoderPort,
+    LaserPort,
+    TaggerPort,
+    board_key,
+)
+from drivers.sim.config import Lab, Link
+from drivers.sim.serve import Device, PtyServer, TcpServer
+
+TICK_S = 0.005
+SHORT_LAG_NS = 5 * STEP_NS
+"""Within it the model catches up before a command acts; later the command came during a stall."""
+
+Entropy = Callable[[int], bytes]
+Server = PtyServer | TcpServer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One instrument where it listens."""
+
+    link: str
+    instrument: str
+    resource: str
+    server: Server
+
+
+class RunningLab:
+    """Benches and servers of a lab; everything listens as soon as this exists."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        folder: Path,
+        *,
+        entropy: Entropy,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._start_ns = clock_ns()
+        self.benches: list[Bench] = []
+        self.places: list[Place] = []
+        try:
+            for link in lab.links:
+                self._set_up(link, lab.seed, folder, entropy)
+        except BaseException:
+            self._take_down()
+            raise
+
+    def resources(self) -> dict[str, dict[str, str]]:
+        """What a host opens, by link and instrument."""
+        table: dict[str, dict[str, str]] = {}
+        for place in self.places:
+            table.setdefault(place.link, {})[place.instrument] = place.resource
+        return table
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for place in self.places:
+                    nursery.start_soon(place.server.run)
+                await self._keep_time()
+        finally:
+            self._take_down()
+
+    async def _keep_time(self) -> None:
+        deadline = trio.current_time()
+        while True:
+            for bench in self.benches:
+                await self._follow(bench)
+            deadline = max(deadline + TICK_S, trio.current_time())
+            await trio.sleep_until(deadline)
+
+    async def _follow(self, bench: Bench) -> None:
+        """Bring a bench to the present; after a stall step by step, so that hosts can read."""
+        lag_ns = self._now_ns() - bench.now_ns
+        if lag_ns > MAX_LAG_NS:
+            print(  # noqa: T201 the lab's only way to be heard
+                f"link {bench.name}: stalled for {lag_ns * 1e-9:.1f} s, which passed in the dark",
+                file=sys.stderr,
+                flush=True,
+            )
+            bench.skip_to(self._now_ns())
+        while bench.now_ns < (now_ns := self._now_ns()):
+            behind = now_ns - bench.now_ns > STEP_NS
+            bench.step(min(now_ns, bench.now_ns + STEP_NS))
+            self._flush(bench.name)
+            if not behind:
+                return
+            await trio.lowlevel.checkpoint()
+
+    def _flush(self, link: str) -> None:
+        for place in self.places:
+            if place.link == link:
+                place.server.flush()
+
+    def _now_ns(self) -> int:
+        return self._clock_ns() - self._start_ns
+
+    def _set_up(self, link: Link, seed: int, folder: Path, entropy: Entropy) -> None:
+        instruments = link.instruments
+        key = board_key(instruments.encoder, folder)
+        bench = Bench(link, seed=seed, key=key, entropy=entropy)
+        self.benches.append(bench)
+
+        def catch_up() -> None:
+            now_ns = self._now_ns()
+            if now_ns - bench.now_ns <= SHORT_LAG_NS:
+                bench.catch_up(now_ns)
+
+        def put(instrument: str, listen: str, port: Device, *, text: bool = False) -> None:
+            server = server_of(listen, port, folder)
+            place = Place(link.name, instrument, resource_of(server, text=text), server)
+            self.places.append(place)
+
+        put("laser", instruments.laser.listen, LaserPort(bench, catch_up))
+        port = AttenuatorPort(bench, catch_up)
+        put("attenuator", instruments.attenuator.listen, port, text=True)
+        put("encoder", instruments.encoder.listen, EncoderPort(bench, catch_up))
+        put("tagger", instruments.tagger.listen, TaggerPort(bench, catch_up))
+
+    def _take_down(self) -> None:
+        for place in self.places:
+            place.server.unplug()
+
+
+def server_of(listen: str, device: Device, folder: Path) -> Server:
+    """The server of a ``pty:SYMLINK`` or ``tcp:HOST:PORT``."""
+    kind, _, where = listen.partition(":")
+    if kind == "pty":
+        return PtyServer(device, (folder / where).absolute())
+    host, _, port = where.rpartition(":")
+    return TcpServer(device, host, int(port))
+
+
+def resource_of(server: Server, *, text: bool) -> str:
+    """How a host names what it opens."""
+    if isinstance(server, PtyServer):
+        return f"serial:{server.path}"
+    host, port = server.address
+    return f"TCPIP::{host}::{port}::SOCKET" if text else f"tcp://{host}:{port}"
+
+
+async def serve_lab(
+    lab: Lab,
+    folder: Path,
+    *,
+    entropy: Entropy,
+    ready: Callable[[dict[str, dict[str, str]]], None],
+    stop_at: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> None:
+    """Serve ``lab`` until one of the signals comes; ``ready`` hears when everything listens."""
+    with trio.open_signal_receiver(*stop_at) as signals:
+        running = RunningLab(lab, folder, entropy=entropy)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.run)
+            ready(running.resources())
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+                return
