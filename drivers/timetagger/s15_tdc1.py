@@ -110,9 +110,9 @@ class S15Tdc1:
             if match is None:
                 self._text.distrust()
                 raise BadReply(f"{MODEL}: no status after abort, but {self._received[-16:]!r}")
+            overflow = bool(int(match[1], 16) & STATUS_OVERFLOW)
             block = decoder.feed(self._received[: match.start()])
             self._received.clear()
-            overflow = bool(int(match[1], 16) & STATUS_OVERFLOW)
             await self._text.write("*RST")
             return TagBlock(
                 block.times_ps, block.channels, block.until_ps, lost=block.lost or overflow

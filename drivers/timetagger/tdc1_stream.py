@@ -126,7 +126,13 @@ def find_slip(piece: npt.NDArray[np.uint8], last_tick: int) -> tuple[int, int] |
     total_ticks, place, skip = best
     realigned = tdc1.decode(piece[4 * place + skip : piece.size - 4 + skip].copy(), 0)
     n_behind = n_words - 1 - place
-    if total_ticks * SLIP_RATIO > straight[-1] or realigned.n_hollow > HOLLOW_SHARE * n_behind:
+    slower = total_ticks - before[place]
+    faster = straight[-1] - before[place]
+    if (
+        n_behind < SLIP_MIN_WORDS
+        or slower * SLIP_RATIO > faster
+        or realigned.n_hollow > HOLLOW_SHARE * n_behind
+    ):
         return None
     return place, skip
 

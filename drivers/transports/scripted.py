@@ -68,6 +68,10 @@ class ScriptedTransport:
         """Let the instrument speak unasked, or too late."""
         self._answer(data)
 
+    def unplug(self) -> None:
+        """Take the instrument away once what it said has been read."""
+        self._answer(Gone)
+
     def finish(self) -> None:
         """Assert that the script was followed to its end."""
         assert not self._sent, f"half a line of the script was sent: {self._sent!r}"
