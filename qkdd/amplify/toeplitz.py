@@ -24,7 +24,7 @@ def seed_bytes(n_bits: int) -> int:
 
 
 def toeplitz_hash(
-    bits: Bits, seed: bytes | memoryview, n_out: int, out: memoryview | bytearray
+    bits: Bits, seed: bytes | bytearray | memoryview, n_out: int, out: memoryview | bytearray
 ) -> None:
     """Hash ``bits`` down to ``n_out`` bits, packed into ``out``, which is overwritten.
 
