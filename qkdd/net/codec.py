@@ -14,6 +14,7 @@ import msgspec
 from qkdd.base.agreement import Agreed
 from qkdd.base.errors import PeerError
 from qkdd.net.framing import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
+from qkdd.reconcile import messages as reconcile
 from qkdd.sift import messages as sift
 from qkdd.station import messages as station
 
@@ -29,6 +30,11 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     sift.Clicks,
     sift.Kept,
     sift.TestErrors,
+    reconcile.Syndromes,
+    reconcile.Verdicts,
+    reconcile.Revealed,
+    reconcile.BlockHash,
+    reconcile.BlockVerdict,
 )
 """Everything that may be in a batch; the tag on the wire is the class's name."""
 

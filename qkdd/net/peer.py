@@ -95,11 +95,15 @@ class PeerSession:
         self._work.unpark()
 
     async def drain(self) -> None:
-        """Wait until all that was queued has left this process. Error handling: LinkLost."""
+        """Wait until all that was queued has left this process.
+
+        Error handling: LinkLost once the session is over, for then some of it may be lost.
+        """
         await trio.lowlevel.checkpoint()
+        self._refuse_if_over()
         while self._outbox or self._writing:
-            self._refuse_if_over()
             await self._room.park()
+            self._refuse_if_over()
 
     async def run_writer(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -188,6 +188,41 @@ async def test_a_cancelled_receive_loses_nothing(autojump_clock: MockClock) -> N
             assert await at_b.receive() == number(n)
 
 
+async def test_a_pad_is_not_lost_when_receive_is_cancelled_while_it_is_fetched(
+    autojump_clock: MockClock,
+) -> None:
+    a, b = two_ends()
+
+    async def slowly(n_bytes: int) -> Secret:
+        await trio.sleep(1)
+        return await b.rx.take(n_bytes)
+
+    async def begin(theirs: Hello) -> AuthKeys:
+        return AuthKeys(b.tx.take, slowly)
+
+    async def admit(theirs: Hello) -> Opening:
+        return Opening(b.hello(), begin, b.budget)
+
+    b.admit = admit  # type: ignore[method-assign]
+    async with sessions(a, b, memory_stream_pair()) as (at_a, at_b):
+        await batches(at_a, 2)
+        with trio.move_on_after(0.5):
+            assert await at_b.receive() == number(0)
+        assert await at_b.receive() == number(1)
+    assert b.rx.taken == a.tx.taken == 48
+
+
+async def test_drain_never_says_that_lost_messages_have_left() -> None:
+    at_a, at_b = await open_both(*two_ends(), memory_stream_pair())
+    async with at_b, trio.open_nursery() as nursery:
+        await at_a.send(number(1))
+        nursery.start_soon(expect_link_lost, at_a.drain)
+        await trio.testing.wait_all_tasks_blocked()
+        await at_a.aclose()
+        with pytest.raises(LinkLost):
+            await at_a.drain()
+
+
 async def test_each_end_hears_the_others_marks() -> None:
     a, b = two_ends()
     a.tx.taken, b.rx.taken = 160, 320
