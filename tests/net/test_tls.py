@@ -170,6 +170,20 @@ async def test_a_client_without_a_certificate_is_refused(site: Site) -> None:
     assert got == []
 
 
+async def test_no_session_can_be_resumed_past_a_revoked_certificate(site: Site) -> None:
+    mine = site.node("b")
+    context = dialling_context(mine.certificate, mine.key, site.authority.certificate)
+    tickets: list[bool] = []
+
+    async def dial(stream: trio.abc.Stream) -> None:
+        tls = await dial_tls(stream, context, expected=A)
+        await tls.receive_some()  # a ticket would come with the first bytes
+        tickets.append(tls.session.has_ticket)
+
+    await over_loopback(partial(accept_node, site, site.node("a"), seen=[]), dial)
+    assert tickets == [False]
+
+
 async def test_tls_1_2_is_refused(site: Site) -> None:
     mine = site.node("b")
     context = dialling_context(mine.certificate, mine.key, site.authority.certificate)
