@@ -1,0 +1,145 @@
+"""The sqlite3 connection: one writer, synced commits, operations nested in group commits."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from qkdd.base.errors import StoreError
+from qkdd.keys import schema
+
+Value: TypeAlias = int | str | bytes | None
+HARMLESS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+"""Failures after which the file is as before; any other leaves it unknown, so the store stops."""
+
+
+class Database:
+    """Everything that is written goes through here; ``check_same_thread`` is off because the
+    daemon's writer thread may change, but only one thread at a time may be inside."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._depth = 0
+        self._failed: str | None = None
+        self._group_lost = False
+        self.shred_due = False
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise StoreError(f"{path} is open in another process") from error
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._connection = self._connect()
+        except (sqlite3.Error, OSError) as error:
+            os.close(self._lock)
+            raise StoreError(f"{path} cannot be opened: {error}") from error
+        try:
+            self.new = schema.prepare(self._connection, path)
+        except (sqlite3.Error, StoreError) as error:
+            self.close()
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"{path} cannot be read: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA cell_size_check=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA busy_timeout=200")
+        return connection
+
+    def close(self) -> None:
+        """Close; the last connection checkpoints the log and removes it."""
+        self._connection.close()
+        os.close(self._lock)
+
+    @property
+    def in_group(self) -> bool:
+        """Whether a group commit is open, so that nothing done now is on disk yet."""
+        return self._depth > 0
+
+    def run(self, sql: str, *values: Value) -> sqlite3.Cursor:
+        """Execute one statement; every failure of the disk or the file is a StoreError."""
+        if self._failed is not None:
+            raise StoreError(f"{self.path} stopped after: {self._failed}")
+        try:
+            return self._connection.execute(sql, values)
+        except sqlite3.IntegrityError as error:
+            raise RuntimeError(f"the store broke its own rule: {error}") from error
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+
+    def one(self, sql: str, *values: Value) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self.run(sql, *values).fetchone()
+        return row
+
+    def all(self, sql: str, *values: Value) -> list[sqlite3.Row]:
+        try:
+            return self.run(sql, *values).fetchall()
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code & 0xFF not in HARMLESS:
+            self._failed = f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')})"
+        return StoreError(f"{self.path}: {error}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; inside another one a savepoint, so that a refused operation undoes
+        only itself. Durable when the outermost one is left."""
+        begin, commit, undo = (
+            ("SAVEPOINT op", "RELEASE op", "ROLLBACK TO op")
+            if self._depth
+            else ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+        )
+        if self._group_lost:
+            raise StoreError(f"{self.path}: this group commit was rolled back by an error before")
+        self.run(begin)
+        self._depth += 1
+        try:
+            yield
+            if self._depth == 1:
+                self.run(commit)
+        except BaseException:
+            self._undo(undo)
+            raise
+        else:
+            if self._depth > 1:
+                self.run(commit)
+        finally:
+            self._depth -= 1
+            self._group_lost = self._group_lost and self._depth > 0
+        if self._depth == 0 and self.shred_due:
+            self.shred()
+
+    def _undo(self, undo: str) -> None:
+        """Roll back as far as sqlite has not done so itself (it does on some errors)."""
+        if not self._connection.in_transaction:
+            self._group_lost = True
+            return
+        try:
+            self._connection.execute(undo)
+            if self._depth > 1:
+                self._connection.execute("RELEASE op")
+        except sqlite3.Error as error:
+            self._failed = f"rollback failed: {error}"
+
+    def shred(self) -> None:
+        """Empty the log, so that deleted wrapped keys are in no file; a reader delays it."""
+        try:
+            row = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        except StoreError:
+            return  # the commit before it holds; a lasting fault meets the next operation
+        self.shred_due = row is None or row[0] != 0

@@ -1,0 +1,96 @@
+"""Tables of the store, and its version: a newer file is refused, never guessed at."""
+
+import sqlite3
+from enum import IntEnum
+from pathlib import Path
+
+from qkdd.base.errors import StoreError
+
+APPLICATION_ID = 0x714B4453  # "qKDS", in the file's header
+SCHEMA_VERSION = 1
+
+
+class BlockState(IntEnum):
+    PENDING = 0
+    LIVE = 1
+
+
+class KeyState(IntEnum):
+    """Owner: RESERVED -> AWARE -> DELIVERED or BURNED. Peer: HELD -> CONFIRMED or DISPUTED."""
+
+    RESERVED = 0
+    AWARE = 1  # the peer holds it
+    DELIVERED = 2
+    BURNED = 3
+    HELD = 4
+    CONFIRMED = 5
+    DISPUTED = 6  # the owner burned it, but a slave here had fetched it: delivered
+
+
+DDL = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE links (
+    link TEXT PRIMARY KEY, role TEXT NOT NULL, alarm TEXT,
+    incarnation INTEGER NOT NULL, peer_incarnation INTEGER NOT NULL,
+    next_block INTEGER NOT NULL, last_block INTEGER NOT NULL,
+    psk_id BLOB NOT NULL, digest_key BLOB NOT NULL,
+    auth_end INTEGER NOT NULL, tx_end INTEGER NOT NULL,
+    tx_mark INTEGER NOT NULL, tx_spent INTEGER NOT NULL,
+    rx_mark INTEGER NOT NULL, rx_spent INTEGER NOT NULL,
+    distilled INTEGER NOT NULL, pre_shared INTEGER NOT NULL, delivered INTEGER NOT NULL,
+    relayed INTEGER NOT NULL, burned INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE segments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, link TEXT NOT NULL, block_no INTEGER NOT NULL,
+    state INTEGER NOT NULL, n_bits INTEGER NOT NULL, auth_bytes INTEGER NOT NULL,
+    half_bytes INTEGER NOT NULL, auth_start INTEGER, alice_used INTEGER NOT NULL,
+    bob_used INTEGER NOT NULL, burned INTEGER NOT NULL, wrapped_key BLOB NOT NULL,
+    facts BLOB NOT NULL, UNIQUE (link, block_no)
+);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY, left INTEGER NOT NULL);
+CREATE TABLE sealed (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE keys (
+    id INTEGER PRIMARY KEY, key_id BLOB NOT NULL UNIQUE, link TEXT NOT NULL,
+    segment INTEGER NOT NULL, region INTEGER NOT NULL, offset INTEGER NOT NULL,
+    n_bytes INTEGER NOT NULL, master TEXT NOT NULL, state INTEGER NOT NULL,
+    told INTEGER NOT NULL, settled INTEGER NOT NULL, fetched INTEGER NOT NULL,
+    gone INTEGER NOT NULL, created_s INTEGER NOT NULL
+);
+CREATE INDEX keys_by_state ON keys (link, state, told);
+CREATE TABLE recipients (
+    key INTEGER NOT NULL, sae TEXT NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (key, sae)
+) WITHOUT ROWID;
+"""
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> bool:
+    """Create the tables in a new file; return whether it was new.
+
+    Raises
+    ------
+    StoreError
+        The file is another program's, or was written by a later qkdd.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if n_tables == 0 and application == 0:
+        connection.executescript(
+            f"BEGIN; PRAGMA application_id={APPLICATION_ID}; "
+            f"PRAGMA user_version={SCHEMA_VERSION}; {DDL} COMMIT;"
+        )
+        return True
+    check(application, version, path)
+    return False
+
+
+def check(application: int, version: int, path: Path) -> None:
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path} is not a key store of qkdd (application id {application:#x})")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}, this qkdd knows up to {SCHEMA_VERSION}: "
+            "a downgrade of the program is refused"
+        )
+    if version < SCHEMA_VERSION:
+        raise StoreError(f"{path} has schema version {version}, which was never released")

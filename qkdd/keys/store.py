@@ -1,0 +1,450 @@
+"""The key store of a relay: everything the daemon may ask of it, one thread at a time."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+
+from qkdd.base.entropy import Entropy
+from qkdd.base.errors import OutOfKey, PeerError, SecurityAlarm, StoreError
+from qkdd.base.ids import BlockNo, LinkId, NodeId, SaeId
+from qkdd.base.secret import Secret
+from qkdd.keys import messages
+from qkdd.keys.account import Account, account_of, check
+from qkdd.keys.blocks import Blocks
+from qkdd.keys.database import Database
+from qkdd.keys.delivery import Copies, Order, Owner, Reservation
+from qkdd.keys.errors import DamagedBlock
+from qkdd.keys.holding import Holder
+from qkdd.keys.layout import CHUNK_BYTES, BlockLayout, Role, half_of
+from qkdd.keys.links import Links
+from qkdd.keys.messages import AuthMarks, BlockLive, BlockPrepared, KeysConfirmed, StoreState
+from qkdd.keys.reconnect import Reconnect
+from qkdd.keys.schema import KeyState
+from qkdd.keys.segments import Damaged, Segments
+from qkdd.keys.settings import StoreSettings
+from qkdd.keys.streams import AuthLeft, Streams
+from qkdd.keys.vault import SealBroken, Vault
+
+T = TypeVar("T")
+CONFIRM_BATCH = 1_024
+
+
+class KeyStore:
+    """Reserve, sync, then send: whatever is returned is on disk, and may leave in that order.
+
+    Inside ``with store.transaction():`` several operations share one sync; then nothing that
+    they returned, secrets included, may leave before the ``with`` is left without an error.
+    A secret handed out in a group commit that fails is wiped.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        node: NodeId,
+        settings: StoreSettings,
+        entropy: Entropy,
+    ) -> None:
+        self.node = node
+        self.settings = settings
+        self._entropy = entropy
+        self._db = database
+        self._handed_out: list[Secret] = []
+        self._segments = Segments(database, vault, node)
+        self._links = Links(database, self._segments)
+        self._streams = Streams(database, self._segments, self._links, settings.auth_stride_bytes)
+        self._blocks = Blocks(database, self._segments, self._links)
+        self._copies = Copies(database, self._segments, self._links)
+        self._owner = Owner(database, self._links, self._blocks, self._segments, self._copies)
+        self._holder = Holder(database, self._links, self._segments, self._copies, settings)
+        self._reconnect = Reconnect(
+            database,
+            self._segments,
+            self._links,
+            self._streams,
+            self._blocks,
+            self._owner,
+            self._holder,
+            self._copies,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        master_key: Secret,
+        node: NodeId,
+        entropy: Entropy,
+        settings: StoreSettings | None = None,
+    ) -> "KeyStore":
+        """Open or create a store; what was reserved when it was last left is burned.
+
+        Raises
+        ------
+        StoreError
+            Wrong master key or node, open in another process, damaged, or of a later version.
+        """
+        vault = Vault(master_key, entropy)
+        database = Database(path)
+        try:
+            _check_seal(database, vault, node)
+            store = cls(
+                database,
+                vault,
+                node,
+                settings or StoreSettings(path=path, master_key=Path()),
+                entropy,
+            )
+            with store.transaction():
+                for link in store.links():
+                    store._owner.burn_unresolved(link)
+        except BaseException:
+            database.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Write how much authentication key was really spent, wipe windows, let go of the file."""
+        with contextlib.suppress(StoreError), self._db.transaction():
+            for link in self.links():
+                self._streams.persist(link)
+        self._streams.wipe()
+        self._segments.forget_keys()
+        self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Group commit. An operation that is refused inside undoes only itself."""
+        if self._db.in_group:
+            raise RuntimeError("group commits do not nest")
+        try:
+            with self._db.transaction():
+                yield
+        except BaseException:
+            self._links.close_sessions()
+            self._segments.forget_keys()
+            for secret in self._handed_out:
+                secret.wipe()
+            raise
+        finally:
+            self._handed_out.clear()
+
+    def _do(self, operation: Callable[[], T]) -> T:
+        """Run one operation, all or nothing; burn what turns out to be damaged."""
+        try:
+            with self._db.transaction():
+                return operation()
+        except Damaged as damage:
+            raise self._burn_damaged(damage) from damage
+
+    def _hand_out(self, secrets: list[Secret]) -> list[Secret]:
+        if self._db.in_group:
+            self._handed_out += secrets
+        return secrets
+
+    def _burn_damaged(self, damage: Damaged) -> DamagedBlock:
+        with self._db.transaction():
+            block = self._db.one("SELECT * FROM segments WHERE id = ?", damage.segment)
+            if block is None:
+                raise StoreError(f"segment {damage.segment} has keys and no row")
+            self._segments.burn_stock(damage.segment)
+            self._segments.lose_chunk(damage.segment, damage.region, damage.number)
+            first = damage.number * CHUNK_BYTES
+            for row in self._db.all(
+                "SELECT * FROM keys WHERE segment = ? AND region = ? AND gone = 0"
+                " AND offset < ? AND offset + n_bytes > ?",
+                *(damage.segment, damage.region, first + CHUNK_BYTES, first),
+            ):
+                if row["state"] in (KeyState.RESERVED, KeyState.AWARE):
+                    self._owner.burn(row)
+                else:
+                    self._copies.drop_bytes(row)
+                    self._copies.forget_if_done(row["id"])
+        place = f"chunk {damage.number} of {damage.region.name}"
+        return DamagedBlock(block["link"], block["block_no"], place)
+
+    # --- links and authentication key ---
+
+    def install_psk(self, link: LinkId, role: Role, psk: Secret, *, rekey: bool = False) -> None:
+        """Lay in a pre-shared key of at least 32 KiB; ``rekey`` first burns all of the link."""
+
+        def install() -> None:
+            self._links.install(link, role, psk, rekey=rekey)
+            self._streams.forget(link)
+
+        self._do(install)
+
+    def links(self) -> list[LinkId]:
+        return self._links.all()
+
+    def auth_marks(self, link: LinkId) -> AuthMarks:
+        """Begin an incarnation: what to tell the peer before the first tag."""
+        return self._do(lambda: self._reconnect.marks(link))
+
+    def begin_session(self, link: LinkId, peer: AuthMarks) -> StoreState:
+        """Burn up to the larger marks; return the first message to send under authentication.
+
+        Raises
+        ------
+        SecurityAlarm
+            One of the two stores was restored from an old image: all key here is burned.
+        """
+        if self._db.in_group:
+            raise RuntimeError("a session begins outside of a group commit")
+        try:
+            self._do(lambda: self._reconnect.begin(link, peer))
+        except StoreError:
+            self._streams.forget(link)  # what is on disk counts
+            raise
+        except SecurityAlarm as alarm:
+            self.raise_alarm(link, str(alarm))
+            raise
+        return self._do(lambda: self._reconnect.state(link))
+
+    def end_session(self, link: LinkId) -> None:
+        """The peer is gone: nothing more is reserved until the next agreement."""
+        self._links.close_session(link)
+        self._do(lambda: self._streams.persist(link))
+
+    def raise_alarm(self, link: LinkId, reason: str) -> None:
+        """Burn all key of a link until it is re-keyed."""
+        self._do(lambda: self._reconnect.alarm(link, reason))
+
+    def take_tx(self, link: LinkId, n_bytes: int) -> Secret:
+        """Take the next bytes to tag with; never the same twice. Not inside a transaction."""
+        return self._streams.take(link, "tx", n_bytes)
+
+    def take_rx(self, link: LinkId, n_bytes: int) -> Secret:
+        """Take the next bytes to check tags with."""
+        return self._streams.take(link, "rx", n_bytes)
+
+    def auth_left(self, link: LinkId) -> AuthLeft:
+        return self._streams.left(link)
+
+    # --- blocks ---
+
+    def next_block_no(self, link: LinkId) -> BlockNo:
+        """Claim a block number, which is never given again."""
+        return self._do(lambda: self._links.next_block(link))
+
+    def prepare_block(
+        self,
+        link: LinkId,
+        block_no: BlockNo,
+        key: Secret,
+        *,
+        n_bits: int,
+        auth_bytes: int,
+        facts: Mapping[str, str | int | float] | None = None,
+    ) -> tuple[BlockPrepared | BlockLive, ...]:
+        """Put a distilled block on disk, ``n_bits`` packed in ``key``; return what to send.
+
+        ``auth_bytes`` go to each direction's authentication first, if the block has as many.
+        """
+        if n_bits < 0 or len(key) != -(-n_bits // 8):
+            raise ValueError(f"{len(key)} bytes cannot be {n_bits} bits")
+        layout = BlockLayout.of(n_bits, auth_bytes)
+        text = msgspec.json.encode(facts or {})
+        return _or_raise(self._do(lambda: self._blocks.prepare(link, block_no, key, layout, text)))
+
+    # --- delivery ---
+
+    def available_keys(self, link: LinkId, size_bits: int) -> int:
+        """Return how many keys of this size our half of the stock could give."""
+        return self._owner.available(link, size_bits // 8)
+
+    def reserve_keys(
+        self,
+        link: LinkId,
+        number: int,
+        size_bits: int,
+        master: SaeId,
+        slaves: Sequence[SaeId],
+        now_s: int,
+        *,
+        local_slaves: Sequence[SaeId] = (),
+    ) -> Reservation:
+        """Cut keys from our half; announcements must be sent in the order of reservation.
+
+        ``slaves`` are the peer's SAEs, ``local_slaves`` further ones of our own.
+
+        Raises
+        ------
+        OutOfKey
+            Our half, or the authentication key above its floor, does not suffice.
+        LinkLost
+            The stores have not agreed since the last connection.
+        """
+        limits = self.settings
+        if not limits.min_key_size_bits <= size_bits <= limits.max_key_size_bits or size_bits % 8:
+            raise ValueError(f"keys of {size_bits} bits")
+        if not 1 <= number <= limits.max_keys_per_request:
+            raise ValueError(f"{number} keys in one request")
+        saes = (master, *slaves, *local_slaves)
+        if len(set(saes)) != len(saes) or len(saes) < 2:
+            raise ValueError(f"{len(saes)} SAEs, which are not at least two different ones")
+        order = Order(number, size_bits // 8, master, tuple(slaves), tuple(local_slaves))
+
+        def reserve() -> Reservation:
+            self._links.require_up(link)
+            self._check_floor(link, number)
+            return self._owner.reserve(link, order, self._entropy, now_s)
+
+        return self._do(reserve)
+
+    def _check_floor(self, link: LinkId, number: int) -> None:
+        left = self.auth_left(link)
+        floor = self.settings.auth_floor_bytes
+        if min(left.tx, left.rx) < floor:
+            raise OutOfKey(
+                f"link {link}: {min(left.tx, left.rx)} bytes of authentication key, the floor "
+                f"is {floor}"
+            )
+        row = self._db.one(
+            "SELECT count(*) AS n FROM keys WHERE link = ? AND state IN (?, ?, ?, ?)",
+            *(link, KeyState.RESERVED, KeyState.AWARE, KeyState.DELIVERED, KeyState.BURNED),
+        )
+        assert row is not None
+        if row["n"] + number > self.settings.max_open_keys:
+            raise OutOfKey(f"link {link}: {row['n']} keys are open, the peer does not settle")
+
+    def deliver_to_master(self, link: LinkId, key_ids: Sequence[UUID]) -> list[Secret]:
+        """Return the master's copies of held keys, all or none, delivered on disk before."""
+        return self._hand_out(self._do(lambda: self._owner.deliver(link, key_ids)))
+
+    def burn_keys(self, link: LinkId, key_ids: Sequence[UUID]) -> None:
+        """Give up keys that were reserved and not delivered; others are left as they are."""
+
+        def burn() -> None:
+            for key_id in key_ids:
+                row = self._copies.row(key_id.bytes)
+                if row is not None and row["link"] == link:
+                    self._owner.burn(row)
+
+        self._do(burn)
+
+    def fetch_keys(self, key_ids: Sequence[UUID], sae: SaeId, master: SaeId) -> list[Secret]:
+        """Return a slave's copies, all or none, each at most once.
+
+        Raises
+        ------
+        KeyNotEntitled, KeyNotFound
+            See their docstrings; NotEntitled first, so that nobody probes.
+        LinkLost
+            A key's fate is being agreed with the neighbour: ask again in a moment.
+        """
+        return self._hand_out(self._do(lambda: self._copies.fetch(key_ids, sae, master)))
+
+    def expire_keys(self, link: LinkId, now_s: int) -> int:
+        """Wipe copies of delivered keys that nobody fetched in ``key_ttl_s``."""
+        return self._do(lambda: self._copies.expire(link, now_s - self.settings.key_ttl_s))
+
+    def confirmations(self, link: LinkId) -> KeysConfirmed | None:
+        """Return the fates of our keys that the peer has not been told; send it or reconnect."""
+        self._links.require_up(link)
+        return self._do(lambda: self._owner.confirm(link, CONFIRM_BATCH))
+
+    # --- messages of the peer ---
+
+    def receive(
+        self, link: LinkId, message: messages.Message, now_s: int
+    ) -> tuple[messages.Message, ...]:
+        """Carry out a message; return the answers, which may leave once this is on disk.
+
+        Raises
+        ------
+        PeerError
+            The message is illegal and changed nothing (but a block of unequal lengths is burned).
+        SecurityAlarm
+            It shows a store restored from an old image: all key of the link is burned.
+        """
+        try:
+            return _or_raise(self._do(lambda: self._receive(link, message, now_s)))
+        except ValueError as error:
+            raise PeerError(f"link {link}: {type(message).__name__}: {error}") from error
+        except SecurityAlarm as alarm:
+            if isinstance(message, StoreState):
+                self.raise_alarm(link, str(alarm))
+            raise
+
+    def _receive(
+        self, link: LinkId, message: messages.Message, now_s: int
+    ) -> tuple[messages.Message, ...] | PeerError:
+        match message:
+            case messages.BlockPrepared():
+                return self._blocks.peer_prepared(link, message)
+            case messages.BlockLive():
+                self._blocks.peer_live(link, message)
+            case messages.BlockBurned():
+                self._blocks.peer_burned(link, message)
+            case messages.KeysAnnounced():
+                return (self._holder.hold(link, message, now_s),)
+            case messages.KeysHeld():
+                self._owner.held(link, message)
+            case messages.KeysConfirmed():
+                return (self._holder.confirmed(link, message),)
+            case messages.KeysSettled():
+                self._owner.settled(link, message)
+            case messages.StoreState():
+                return (self._reconnect.agree(link, message),)
+            case messages.StoreAgreed():
+                self._reconnect.agreed(link, message)
+        return ()
+
+    # --- accounts ---
+
+    def account(self, link: LinkId) -> Account:
+        """Return the account, exact to the pad; StoreError if it does not balance."""
+        stored = account_of(self._db.all, self._links.row(link))
+        if self._links.row(link)["alarm"] is not None:
+            return stored
+        tx, rx = self._streams.stream(link, "tx"), self._streams.stream(link, "rx")
+        row = self._links.row(link)
+        spent = tx.spent + rx.spent
+        ahead = tx.held + rx.held
+        skipped = tx.mark - tx.spent + rx.mark - rx.spent - ahead
+        exact = replace(
+            stored,
+            authentication=8 * spent,
+            reserved=stored.reserved + 8 * ahead,
+            burned=row["burned"] + 8 * skipped,
+        )
+        check(link, exact)
+        return exact
+
+    def role(self, link: LinkId) -> Role:
+        role: Role = self._links.row(link)["role"]
+        return role
+
+    def own_half(self, link: LinkId) -> str:
+        """Return the name of the region from which this end allocates."""
+        return half_of(self.role(link)).name
+
+
+def _or_raise(result: T | PeerError) -> T:
+    if isinstance(result, PeerError):
+        raise result
+    return result
+
+
+def _check_seal(database: Database, vault: Vault, node: NodeId) -> None:
+    """Make or open the seal that tells whether master key and node are those of the file."""
+    context = f"qkdd keys 1|{node}|store".encode()
+    if database.new:
+        with vault.new_key() as nothing:
+            database.run("INSERT INTO meta VALUES ('seal', ?)", vault.wrap(nothing, context))
+        return
+    row = database.one("SELECT value FROM meta WHERE name = 'seal'")
+    try:
+        if row is None:
+            raise SealBroken
+        vault.unwrap(row["value"], context).wipe()
+    except SealBroken as error:
+        raise StoreError(
+            f"{database.path}: the master key or the node name {node!r} is not the store's"
+        ) from error
