@@ -118,6 +118,22 @@ def test_doubt_about_the_intensities_costs_key() -> None:
     assert 0.90 < unsure / sure < 0.97
 
 
+@given(st.tuples(*[st.floats(-0.01, 0.01)] * 3))
+def test_the_corners_of_the_box_cover_every_source_inside_it(errors) -> None:
+    """Whatever the true intensities within 1 %, the length is not above the one they allow."""
+    names = ("signal_mu", "weak_mu", "vacuum_mu")
+    true = Intensities(
+        **{name: mu * (1 + error) for name, mu, error in zip(names, LIGHT.mus, errors, strict=True)}
+    )
+    link = Link(intensities=true)
+    counts = link.counts(1.6e9)
+    leak = link.disclosed_bits(counts)
+    allowed = secret_length(counts, true, leak, VARIABLE, n_pulses=N_PULSES)
+    careful = ProofSettings(mu_uncertainty=0.01)
+    claimed = secret_length(counts, LIGHT, leak, careful, n_pulses=N_PULSES)
+    assert 0 < claimed.raw <= allowed.raw
+
+
 def test_a_fixed_length_proof_gives_the_announced_length_or_nothing() -> None:
     for rate, bits in ((1e-3, 1_600_000), (5e-3, 0)):
         settings = ProofSettings(proof="lim-2014", announced_bits_per_pulse=rate)

@@ -4,7 +4,7 @@ import math
 from decimal import Decimal, localcontext
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.keyrate import Link
@@ -64,8 +64,7 @@ def test_float_and_fifty_digits_agree_to_a_millionth_of_a_bit(n, qber, log10_eps
     counts = DecoyCounts(key=key, test=test, test_errors=errors)
     source = Source(MUS, PROBABILITIES)
     estimate = lim_2014(counts, source, leak, eps_sec=10**log10_eps, eps_cor=1e-15)
-    if estimate.phi >= 0.5:
-        return
+    assume(estimate.phi < 0.5 and estimate.v1_test > 1.0)  # elsewhere the print is silent
     with localcontext(prec=50):
         exact = printed_formula(counts, leak, 10**log10_eps, 1e-15)
         assert abs(D(estimate.raw_bits) - exact) < D("1e-6")

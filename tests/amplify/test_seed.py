@@ -113,7 +113,7 @@ HONEST = msgspec.msgpack.encode(
 )
 def test_no_bytes_from_the_peer_break_bob(data: bytes) -> None:
     bob = SeedReceiver(BLOCK, 100, 40)
-    # msgspec lets bad UTF-8 out as a UnicodeDecodeError; the codec of the link takes both.
+    # msgspec lets bad UTF-8 out as a UnicodeDecodeError.
     with suppress(msgspec.DecodeError, UnicodeDecodeError, PeerError, SecurityAlarm):
         bob.receive(msgspec.msgpack.decode(data, type=AmplifySeed))
         assert bob.complete
