@@ -116,6 +116,10 @@ class StateEncoderConfig(
     key_file: Annotated[str, Meta(min_length=1)]
     """The 32-byte board key: raw, or 64 hexadecimal digits."""
 
+    def __post_init__(self) -> None:
+        if self.listen.startswith("pty:"):
+            raise ValueError("the board must hear its host hang up: listen on tcp")
+
 
 class TDC1Config(
     msgspec.Struct,

@@ -125,10 +125,10 @@ class TDC1:
         until = self._now_tick if gate.end is None else min(self._now_tick, gate.end - 1)
         ticks = np.maximum(ticks, gate.last_word)
         edges = np.concatenate(([gate.last_word], ticks, [max(until, gate.last_word)]))
-        silent = np.flatnonzero(np.diff(edges) > DUMMY_TICKS)
+        silent = np.flatnonzero(np.diff(edges) >= DUMMY_TICKS)
         for gap in reversed(silent):  # rare: each was half a wrap long
             dummies = np.arange(edges[gap] + DUMMY_TICKS, edges[gap + 1] + 1, DUMMY_TICKS)
-            if gap < ticks.size and dummies[-1] == ticks[gap]:
+            if gap < ticks.size and dummies[-1] == ticks[gap]:  # the event itself will do
                 dummies = dummies[:-1]
             ticks = np.insert(ticks, gap, dummies)
             patterns = np.insert(patterns, gap, np.full(dummies.size, DUMMY))
