@@ -203,6 +203,23 @@ def test_a_run_that_was_already_on_when_the_hunt_began_is_refused() -> None:
     assert not only(FrameStartFound, events)
 
 
+@pytest.mark.parametrize("click_rate", [5e-4, 1e-2])
+def test_only_the_states_of_calibration_pulses_are_ever_asked_for(click_rate: float) -> None:
+    plan = LightPlan(preamble_pulses=1_500_000, frame_pulses=1_000_000, calibration_pulses=50_000)
+
+    def public(pulses: np.ndarray) -> np.ndarray:
+        place = pulses - plan.preamble_pulses
+        assert np.all((place < 0) | (place % plan.frame_pulses < plan.calibration_pulses))
+        assert np.all(pulses >= 0)
+        return states(pulses)
+
+    light = Light(plan=plan, seconds=0.12, click_rate=click_rate)
+    events = receive(light.blocks(), calibration=public, plan=plan)
+    (start,) = only(FrameStartFound, events)
+    assert abs(start.pulse0_ps - light.pulse0_ps) < 3_000
+    assert len(only(CalibrationMeasured, events)) == 11
+
+
 @pytest.mark.parametrize("tail_ms", [3, 17, 25])
 def test_the_rest_of_an_older_run_does_not_spoil_the_hunt(tail_ms: int) -> None:
     light = Light(seconds=0.12, pulse0_ps=80_000_000_000)
