@@ -114,13 +114,15 @@ def build(
 ) -> list[Column]:
     """Build a matrix of ``sum(counts)`` columns on ``rows`` rows, then ``more`` rows on top.
 
-    Columns of degree 2 form a path over the rows, so no cycle runs through them alone. The rows
-    on top are as wide as the others and serve the blind rounds.
+    The first columns of degree 2 form a path over the rows, so no cycle runs through them alone;
+    further ones close cycles, which lifting makes long. The rows on top are as wide as the others
+    and serve the blind rounds.
     """
     placer = Placer(rows, z, dice)
     order = dice.permutation(rows)
     for i in range(counts.get(2, 0)):
-        placer.place(sorted((int(order[i]), int(order[i + 1]))), tries=60)
+        pair = order[i : i + 2] if i < rows - 1 else placer.pick_rows(2)
+        placer.place(sorted(int(row) for row in pair), tries=60)
     for degree in sorted(d for d in counts if d > 2):
         for _ in range(counts[degree]):
             placer.place(placer.pick_rows(degree), tries=60 if degree == 3 else 4)

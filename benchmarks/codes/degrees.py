@@ -7,6 +7,7 @@ columns and rows); Chung 2000, PhD thesis MIT, section 7 (reciprocal channel).
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +36,24 @@ def mean_of(info: Floats) -> Floats:
 
 _GRID = 1.0 - np.geomspace(1.0, 1e-4, 160)
 _ROW_DUAL = mean_of(1.0 - _GRID)
+_COARSE = np.concatenate([[0.0], np.geomspace(1e-4, 60.0, 500)])
+_STEP = 1.0005
+"""Thresholds are found on a grid of QBERs this factor apart."""
 
 
-def opens(counts: Mapping[int, int], rows: int, q: float) -> bool:
-    """Whether decoding runs through at QBER ``q`` for ``counts[degree]`` columns on ``rows``."""
+@lru_cache(maxsize=4096)
+def _channel(step: int) -> Floats:
+    """Information of a column's message over ``_COARSE`` at QBER ``_STEP ** -step``."""
+    q = _STEP**-step
+    llr = np.log((1 - q) / q)
+    return (1 - q) * information(_COARSE, llr) + q * information(_COARSE, -llr)
+
+
+def opens(counts: Mapping[int, int], rows: int, step: int) -> bool:
+    """Whether decoding runs through at QBER ``_STEP ** -step``.
+
+    ``counts[degree]`` columns stand on ``rows`` rows of nearly equal width.
+    """
     edges = sum(degree * n for degree, n in counts.items())
     low = edges // rows
     share_high = (edges - low * rows) * (low + 1) / edges
@@ -47,61 +62,63 @@ def opens(counts: Mapping[int, int], rows: int, q: float) -> bool:
         if share > 0:
             from_rows += share * (1 - np.interp((width - 1) * _ROW_DUAL, _MEANS, _INFORMATION))
     means = mean_of(from_rows)
-    llr = np.log((1 - q) / q)
+    channel = _channel(step)
     after = np.zeros_like(_GRID)
     for degree, n in counts.items():
         if n:
-            mean = (degree - 1) * means
-            out = (1 - q) * information(mean, llr) + q * information(mean, -llr)
-            after += n * degree / edges * out
+            after += n * degree / edges * np.interp((degree - 1) * means, _COARSE, channel)
     return bool((after > _GRID)[_GRID < 0.9995].all())
 
 
-def threshold(counts: Mapping[int, int], rows: int, low: float, high: float) -> float:
-    """The largest QBER at which :func:`opens`, by bisection in ``low``..``high``."""
-    for _ in range(11):
-        q = (low + high) / 2
-        low, high = (q, high) if opens(counts, rows, q) else (low, q)
-    return low
+def threshold(counts: Mapping[int, int], rows: int, low: int, high: int) -> int:
+    """The first step of QBER at which :func:`opens`, by bisection in ``low < step <= high``."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if opens(counts, rows, middle) else (middle, high)
+    return high
 
 
 def entropy(q: float) -> float:
     return float(-q * np.log2(q) - (1 - q) * np.log2(1 - q))
 
 
-def capacity_qber(rate: float) -> float:
-    """The QBER whose binary entropy is ``rate``."""
-    low, high = 1e-6, 0.5
-    for _ in range(60):
-        q = (low + high) / 2
-        low, high = (q, high) if entropy(q) < rate else (low, q)
-    return low
+def capacity_step(rate: float) -> int:
+    """The step of QBER whose binary entropy first falls below ``rate``."""
+    low, high = round(np.log(2) / np.log(_STEP)) + 1, 40_000
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if entropy(_STEP**-middle) < rate else (middle, high)
+    return high
 
 
 def search(
-    rows: int, columns: int, dice: np.random.Generator, *, steps: int = 500, most: int = 14
+    rows: int,
+    columns: int,
+    dice: np.random.Generator,
+    *,
+    steps: int = 500,
+    most: int = 14,
+    twos: float = 0.6,
 ) -> tuple[dict[int, int], float]:
-    """Return column counts by degree and their threshold.
+    """Return column counts by degree and their threshold QBER.
 
-    ``most`` bounds the degree; degree 2 stays below ``rows`` columns so that these columns can
-    form a path (no cycle runs through degree 2 alone), and below a half of that for its floor.
+    ``most`` bounds the degree, and ``twos`` the columns of degree 2 per row: up to one, they form
+    a path and no cycle runs through them alone; beyond, cycles exist and are long after lifting.
     """
-    limit = capacity_qber(rows / columns)
+    limit = capacity_step(rows / columns)
     degrees = [d for d in DEGREES if d <= min(most, rows - 1)]
-    twos, tall = rows // 3, columns // 10
     counts = dict.fromkeys(degrees, 0)
-    counts[2], counts[degrees[-1]] = twos, tall
-    counts[3] = columns - twos - tall
-    best = threshold(counts, rows, 0.3 * limit, limit)
+    counts[2], counts[degrees[-1]] = rows // 3, columns // 10
+    counts[3] = columns - counts[2] - counts[degrees[-1]]
+    best = threshold(counts, rows, limit, limit + 3000)
     for _ in range(steps):
         trial = dict(counts)
-        give, take = dice.choice(degrees, 2, replace=False)
-        n = int(min(trial[int(give)], dice.integers(1, max(2, columns // 16))))
-        trial[int(give)] -= n
-        trial[int(take)] += n
-        if n == 0 or trial[2] > (rows - 1) * 0.6:
+        for _ in range(int(dice.integers(1, 3))):
+            give, take = (int(d) for d in dice.choice(degrees, 2, replace=False))
+            n = int(min(trial[give], dice.integers(1, max(2, columns // 16))))
+            trial[give] -= n
+            trial[take] += n
+        if trial[2] > (rows - 1) * twos or not opens(trial, rows, best):
             continue
-        if not opens(trial, rows, best * 1.0002):
-            continue
-        counts, best = trial, threshold(trial, rows, best, limit)
-    return counts, best
+        counts, best = trial, threshold(trial, rows, limit, best)
+    return counts, float(_STEP**-best)

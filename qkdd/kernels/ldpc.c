@@ -5,8 +5,10 @@
  * does the NumPy twin in ldpc.py.
  *
  * One step of belief propagation on one row (Gallager's phi form, in integers):
- *   v = posterior - message; p = phi[min(|v|, 127)]; message' = +-inverse[min(sum(p) - p, 255)];
+ *   v = posterior - message; p = phi[min(|v|, 127)]; d = min(sum(p), 65535) - p;
+ *   message' = +-(d < 256 ? inverse[d] : inverse[256 + min(d >> 4, 255)]);
  *   posterior = v + message'.
+ * Wide rows add up many small phi: 8 bits of phi would round them to nothing and trust too soon.
  * Posteriors are int16 and never saturate (127 * (1 + column weight) is far below 32767).
  *
  * Layout: each column stands twice in a row (2 z values), turned the way the last row that wrote
@@ -23,13 +25,13 @@
 typedef struct {
     int32_t z;
     const int32_t *row_start, *column, *turn;
-    const uint8_t *syndrome, *phi, *inverse;
+    const uint8_t *syndrome, *inverse;
+    const uint16_t *phi;
     int16_t *posterior; /* n_columns x 2 z */
     int16_t *value;     /* of the row at work: widest row x z */
-    int16_t *sum;       /* z */
+    uint16_t *cost;     /* widest row x z */
+    uint16_t *sum;      /* z */
     int8_t *message;    /* n_edges x z, in the variant's own order inside 64 */
-    int8_t *clipped;    /* widest row x z */
-    uint8_t *cost;      /* widest row x z */
     int8_t *sign;       /* z */
 } work_t;
 
@@ -39,7 +41,7 @@ static void row_baseline(const work_t *w, int32_t row)
 {
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
     const uint8_t *target = w->syndrome + (size_t)row * z;
-    int16_t *sum = w->sum;
+    uint16_t *sum = w->sum;
     int8_t *sign = w->sign;
     for (int32_t k = 0; k < z; k++) {
         sum[k] = 0;
@@ -49,7 +51,7 @@ static void row_baseline(const work_t *w, int32_t row)
         const int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z + w->turn[e];
         const int8_t *message = w->message + (size_t)e * z;
         int16_t *value = w->value + (size_t)(e - first) * z;
-        uint8_t *cost = w->cost + (size_t)(e - first) * z;
+        uint16_t *cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k++) {
             int16_t v = (int16_t)(post[k] - message[k]);
             int16_t a = v < 0 ? (int16_t)-v : v;
@@ -57,17 +59,19 @@ static void row_baseline(const work_t *w, int32_t row)
             sign[k] = (int8_t)(sign[k] ^ (v < 0));
             a = a > 127 ? 127 : a;
             cost[k] = w->phi[a];
-            sum[k] = (int16_t)(sum[k] + cost[k]);
+            int32_t total = sum[k] + cost[k];
+            sum[k] = (uint16_t)(total > 65535 ? 65535 : total);
         }
     }
     for (int32_t e = first; e < last; e++) {
         int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z;
         int8_t *message = w->message + (size_t)e * z;
         const int16_t *value = w->value + (size_t)(e - first) * z;
-        const uint8_t *cost = w->cost + (size_t)(e - first) * z;
+        const uint16_t *cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k++) {
-            int16_t rest = (int16_t)(sum[k] - cost[k]);
-            int16_t r = w->inverse[rest > 255 ? 255 : rest];
+            int32_t rest = sum[k] - cost[k];
+            int32_t coarse = 256 + (rest >> 4 > 255 ? 255 : rest >> 4);
+            int16_t r = w->inverse[rest < 256 ? rest : coarse];
             r = (sign[k] ^ (value[k] < 0)) ? (int16_t)-r : r;
             message[k] = (int8_t)r;
             post[k] = post[k + z] = (int16_t)(value[k] + r);
@@ -105,10 +109,18 @@ AVX2 static void row_avx2(const work_t *w, int32_t row)
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
     const uint8_t *target = w->syndrome + (size_t)row * z;
     const __m256i zero = _mm256_setzero_si256();
-    __m256i phi[8], inverse[16];
-    for (int i = 0; i < 8; i++)
-        phi[i] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(w->phi + 16 * i)));
-    for (int i = 0; i < 16; i++)
+    const __m256i bytes = _mm256_set1_epi16(255);
+    __m256i phi_low[8], phi_high[8], inverse[32];
+    for (int i = 0; i < 8; i++) {
+        __m128i a = _mm_loadu_si128((const __m128i *)(w->phi + 16 * i));
+        __m128i b = _mm_loadu_si128((const __m128i *)(w->phi + 16 * i + 8));
+        __m128i mask = _mm_set1_epi16(255);
+        phi_low[i] = _mm256_broadcastsi128_si256(
+            _mm_packus_epi16(_mm_and_si128(a, mask), _mm_and_si128(b, mask)));
+        phi_high[i] = _mm256_broadcastsi128_si256(
+            _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)));
+    }
+    for (int i = 0; i < 32; i++)
         inverse[i] =
             _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(w->inverse + 16 * i)));
     for (int32_t k = 0; k < z; k += 32) {
@@ -128,12 +140,14 @@ AVX2 static void row_avx2(const work_t *w, int32_t row)
             STORE256(w->value + at + 16, hi);
             __m256i v = _mm256_packs_epi16(lo, hi);
             __m256i a = _mm256_min_epu8(_mm256_abs_epi8(v), _mm256_set1_epi8(127));
-            __m256i cost = lookup_avx2(phi, 8, a);
+            __m256i low = lookup_avx2(phi_low, 8, a), high = lookup_avx2(phi_high, 8, a);
+            __m256i cost_lo = _mm256_unpacklo_epi8(low, high);
+            __m256i cost_hi = _mm256_unpackhi_epi8(low, high);
             sign = _mm256_xor_si256(sign, v);
-            sum_lo = _mm256_add_epi16(sum_lo, _mm256_unpacklo_epi8(cost, zero));
-            sum_hi = _mm256_add_epi16(sum_hi, _mm256_unpackhi_epi8(cost, zero));
-            STORE256(w->clipped + at, v);
-            STORE256(w->cost + at, cost);
+            sum_lo = _mm256_adds_epu16(sum_lo, cost_lo);
+            sum_hi = _mm256_adds_epu16(sum_hi, cost_hi);
+            STORE256(w->cost + at, cost_lo);
+            STORE256(w->cost + at + 16, cost_hi);
         }
         STORE256(w->sum + k, sum_lo);
         STORE256(w->sum + k + 16, sum_hi);
@@ -143,19 +157,22 @@ AVX2 static void row_avx2(const work_t *w, int32_t row)
         int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z;
         for (int32_t k = 0; k < z; k += 32) {
             const size_t at = (size_t)(e - first) * z + k;
-            __m256i cost = LOAD256(w->cost + at);
-            __m256i lo = _mm256_sub_epi16(LOAD256(w->sum + k), _mm256_unpacklo_epi8(cost, zero));
-            __m256i hi =
-                _mm256_sub_epi16(LOAD256(w->sum + k + 16), _mm256_unpackhi_epi8(cost, zero));
-            __m256i r = lookup_avx2(inverse, 16, _mm256_packus_epi16(lo, hi));
+            __m256i v_lo = LOAD256(w->value + at), v_hi = LOAD256(w->value + at + 16);
+            __m256i lo = _mm256_sub_epi16(LOAD256(w->sum + k), LOAD256(w->cost + at));
+            __m256i hi = _mm256_sub_epi16(LOAD256(w->sum + k + 16), LOAD256(w->cost + at + 16));
+            __m256i fine = _mm256_packus_epi16(_mm256_min_epu16(lo, bytes),
+                                               _mm256_min_epu16(hi, bytes));
+            __m256i coarse =
+                _mm256_packus_epi16(_mm256_srli_epi16(lo, 4), _mm256_srli_epi16(hi, 4));
+            __m256i small = _mm256_cmpeq_epi8(_mm256_and_si256(coarse, _mm256_set1_epi8(-16)), zero);
+            __m256i r = _mm256_blendv_epi8(lookup_avx2(inverse + 16, 16, coarse),
+                                           lookup_avx2(inverse, 16, fine), small);
             __m256i flip = _mm256_cmpgt_epi8(
-                zero, _mm256_xor_si256(LOAD256(w->sign + k), LOAD256(w->clipped + at)));
+                zero, _mm256_xor_si256(LOAD256(w->sign + k), _mm256_packs_epi16(v_lo, v_hi)));
             r = _mm256_sub_epi8(_mm256_xor_si256(r, flip), flip);
             STORE256(w->message + (size_t)e * z + k, r);
-            lo = _mm256_add_epi16(LOAD256(w->value + at),
-                                  _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
-            hi = _mm256_add_epi16(LOAD256(w->value + at + 16),
-                                  _mm256_srai_epi16(_mm256_unpackhi_epi8(zero, r), 8));
+            lo = _mm256_add_epi16(v_lo, _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
+            hi = _mm256_add_epi16(v_hi, _mm256_srai_epi16(_mm256_unpackhi_epi8(zero, r), 8));
             STORE256(post + k, lo);
             STORE256(post + k + 16, hi);
             STORE256(post + k + z, lo);
@@ -168,14 +185,35 @@ AVX2 static void row_avx2(const work_t *w, int32_t row)
 #define STORE512(p, v) _mm512_storeu_si512((void *)(p), (v))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi")))
 
+/* bits shift..shift+7 of 64 uint16, in natural order */
+AVX512 static inline __m512i low_bytes_avx512(const uint16_t *from, int shift)
+{
+    __m256i a = _mm512_cvtepi16_epi8(_mm512_srli_epi16(LOAD512(from), shift));
+    __m256i b = _mm512_cvtepi16_epi8(_mm512_srli_epi16(LOAD512(from + 32), shift));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
+}
+
+/* table[index] for 256 entries in four registers */
+AVX512 static inline __m512i lookup_avx512(__m512i t0, __m512i t1, __m512i t2, __m512i t3,
+                                           __m512i index)
+{
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index),
+                                  _mm512_permutex2var_epi8(t0, index, t1),
+                                  _mm512_permutex2var_epi8(t2, index, t3));
+}
+
 AVX512 static void row_avx512(const work_t *w, int32_t row)
 {
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
     const uint8_t *target = w->syndrome + (size_t)row * z;
     const __m512i zero = _mm512_setzero_si512();
-    const __m512i phi0 = LOAD512(w->phi), phi1 = LOAD512(w->phi + 64);
-    const __m512i inv0 = LOAD512(w->inverse), inv1 = LOAD512(w->inverse + 64);
-    const __m512i inv2 = LOAD512(w->inverse + 128), inv3 = LOAD512(w->inverse + 192);
+    const __m512i bytes = _mm512_set1_epi16(255), tops = _mm512_set1_epi8(-16);
+    const __m512i low0 = low_bytes_avx512(w->phi, 0), low1 = low_bytes_avx512(w->phi + 64, 0);
+    const __m512i high0 = low_bytes_avx512(w->phi, 8), high1 = low_bytes_avx512(w->phi + 64, 8);
+    const __m512i fine0 = LOAD512(w->inverse), fine1 = LOAD512(w->inverse + 64);
+    const __m512i fine2 = LOAD512(w->inverse + 128), fine3 = LOAD512(w->inverse + 192);
+    const __m512i rough0 = LOAD512(w->inverse + 256), rough1 = LOAD512(w->inverse + 320);
+    const __m512i rough2 = LOAD512(w->inverse + 384), rough3 = LOAD512(w->inverse + 448);
     for (int32_t k = 0; k < z; k += 64) {
         __m512i s_lo = _mm512_cvtepu8_epi16(LOAD256(target + k));
         __m512i s_hi = _mm512_cvtepu8_epi16(LOAD256(target + k + 32));
@@ -193,12 +231,15 @@ AVX512 static void row_avx512(const work_t *w, int32_t row)
             STORE512(w->value + at + 32, hi);
             __m512i v = _mm512_packs_epi16(lo, hi);
             __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), _mm512_set1_epi8(127));
-            __m512i cost = _mm512_permutex2var_epi8(phi0, a, phi1);
+            __m512i low = _mm512_permutex2var_epi8(low0, a, low1);
+            __m512i high = _mm512_permutex2var_epi8(high0, a, high1);
+            __m512i cost_lo = _mm512_unpacklo_epi8(low, high);
+            __m512i cost_hi = _mm512_unpackhi_epi8(low, high);
             sign = _mm512_xor_si512(sign, v);
-            sum_lo = _mm512_add_epi16(sum_lo, _mm512_unpacklo_epi8(cost, zero));
-            sum_hi = _mm512_add_epi16(sum_hi, _mm512_unpackhi_epi8(cost, zero));
-            STORE512(w->clipped + at, v);
-            STORE512(w->cost + at, cost);
+            sum_lo = _mm512_adds_epu16(sum_lo, cost_lo);
+            sum_hi = _mm512_adds_epu16(sum_hi, cost_hi);
+            STORE512(w->cost + at, cost_lo);
+            STORE512(w->cost + at + 32, cost_hi);
         }
         STORE512(w->sum + k, sum_lo);
         STORE512(w->sum + k + 32, sum_hi);
@@ -208,22 +249,22 @@ AVX512 static void row_avx512(const work_t *w, int32_t row)
         int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z;
         for (int32_t k = 0; k < z; k += 64) {
             const size_t at = (size_t)(e - first) * z + k;
-            __m512i cost = LOAD512(w->cost + at);
-            __m512i lo = _mm512_sub_epi16(LOAD512(w->sum + k), _mm512_unpacklo_epi8(cost, zero));
-            __m512i hi =
-                _mm512_sub_epi16(LOAD512(w->sum + k + 32), _mm512_unpackhi_epi8(cost, zero));
-            __m512i rest = _mm512_packus_epi16(lo, hi);
-            __m512i r = _mm512_mask_blend_epi8(_mm512_movepi8_mask(rest),
-                                               _mm512_permutex2var_epi8(inv0, rest, inv1),
-                                               _mm512_permutex2var_epi8(inv2, rest, inv3));
+            __m512i v_lo = LOAD512(w->value + at), v_hi = LOAD512(w->value + at + 32);
+            __m512i lo = _mm512_sub_epi16(LOAD512(w->sum + k), LOAD512(w->cost + at));
+            __m512i hi = _mm512_sub_epi16(LOAD512(w->sum + k + 32), LOAD512(w->cost + at + 32));
+            __m512i fine = _mm512_packus_epi16(_mm512_min_epu16(lo, bytes),
+                                               _mm512_min_epu16(hi, bytes));
+            __m512i coarse =
+                _mm512_packus_epi16(_mm512_srli_epi16(lo, 4), _mm512_srli_epi16(hi, 4));
+            __m512i r = _mm512_mask_blend_epi8(_mm512_test_epi8_mask(coarse, tops),
+                                               lookup_avx512(fine0, fine1, fine2, fine3, fine),
+                                               lookup_avx512(rough0, rough1, rough2, rough3, coarse));
             __mmask64 flip = _mm512_movepi8_mask(
-                _mm512_xor_si512(LOAD512(w->sign + k), LOAD512(w->clipped + at)));
+                _mm512_xor_si512(LOAD512(w->sign + k), _mm512_packs_epi16(v_lo, v_hi)));
             r = _mm512_mask_sub_epi8(r, flip, zero, r);
             STORE512(w->message + (size_t)e * z + k, r);
-            lo = _mm512_add_epi16(LOAD512(w->value + at),
-                                  _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
-            hi = _mm512_add_epi16(LOAD512(w->value + at + 32),
-                                  _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
+            lo = _mm512_add_epi16(v_lo, _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
+            hi = _mm512_add_epi16(v_hi, _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
             STORE512(post + k, lo);
             STORE512(post + k + 32, hi);
             STORE512(post + k + z, lo);
@@ -287,7 +328,7 @@ void ldpc_syndrome(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *
 static int satisfied(const work_t *w, int32_t n_rows, const int32_t *end_turn)
 {
     const int32_t z = w->z;
-    int16_t *sum = w->sum;
+    int16_t *sum = w->value; /* idle between passes */
     for (int32_t i = 0; i < n_rows; i++) {
         const uint8_t *target = w->syndrome + (size_t)i * z;
         int16_t wrong = 0;
@@ -316,11 +357,10 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
     }
     w->posterior = workspace;
     w->value = w->posterior + (size_t)n_columns * 2 * z;
-    w->sum = w->value + widest * z;
+    w->cost = (uint16_t *)(w->value + widest * z);
+    w->sum = w->cost + widest * z;
     w->message = (int8_t *)(w->sum + z);
-    w->clipped = w->message + (size_t)w->row_start[n_rows] * z;
-    w->cost = (uint8_t *)(w->clipped + widest * z);
-    w->sign = (int8_t *)(w->cost + widest * z);
+    w->sign = w->message + (size_t)w->row_start[n_rows] * z;
 }
 
 /* Returns the passes it took to meet the syndrome exactly, or -max_iterations. The workspace
@@ -328,7 +368,7 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
                     const int32_t *row_start, const int32_t *column, const int32_t *turn,
                     const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,
-                    const uint8_t *syndrome, const uint8_t *phi, const uint8_t *inverse,
+                    const uint8_t *syndrome, const uint16_t *phi, const uint8_t *inverse,
                     int32_t max_iterations, uint8_t *errors, void *workspace)
 {
     const row_step_t step = step_of(variant);

@@ -18,6 +18,10 @@ Bytes = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 
 LLR_MAX = 127
+SUM_MAX = 65535
+FINE = 256
+"""Sums below this have an entry of the inverse table each, larger ones share one by 16."""
+
 LANES = 64
 """Circulants must be a multiple of this many bits: one AVX-512 register of bytes."""
 
@@ -80,8 +84,8 @@ class Graph:
         if edges and not (self.columns.min() >= 0 and self.columns.max() < self.n_columns):
             raise ValueError(f"a column is outside 0..{self.n_columns - 1}")
         for first, last in zip(self.row_start, self.row_start[1:], strict=False):
-            if not 0 < last - first <= LLR_MAX:  # 127 costs of 255 fit the 16-bit sums
-                raise ValueError(f"a row has {last - first} circulants, not 1..{LLR_MAX}")
+            if last <= first:
+                raise ValueError(f"a row has {last - first} circulants")
             if np.unique(self.columns[first:last]).size != last - first:
                 raise ValueError("a row lists a column twice")
         object.__setattr__(self, "turns", _turns(self))
@@ -148,7 +152,7 @@ def decode(
     graph: Graph,
     llr: npt.NDArray[np.int8],
     target: Bytes,
-    phi: Bytes,
+    phi: npt.NDArray[np.uint16],
     inverse: Bytes,
     max_iterations: int,
 ) -> tuple[int, Bytes]:
@@ -161,10 +165,10 @@ def decode(
         ln(P(0)/P(1)) of each bit of the pattern, in steps of the caller's choice.
     target : (n_checks,) uint8, 0 or 1
         The syndrome to meet.
-    phi : (128,) uint8
+    phi : (128,) uint16
         -ln tanh(x/2) of each magnitude, in steps of the caller's choice.
-    inverse : (256,) uint8, at most 127
-        The magnitude of a sum of ``phi``; larger sums use the last entry.
+    inverse : (512,) uint8, at most 127
+        The magnitude of a sum d of ``phi``: entry d below 256, else entry 256 + min(d // 16, 255).
     max_iterations : int
         Passes over all rows before it gives up.
 
@@ -183,8 +187,8 @@ def decode(
         raise ValueError(f"max_iterations {max_iterations} is below 1")
     _require(llr, np.int8, graph.n_bits)
     _require(target, np.uint8, graph.n_checks)
-    _require(phi, np.uint8, 128)
-    _require(inverse, np.uint8, 256)
+    _require(phi, np.uint16, 128)
+    _require(inverse, np.uint8, 512)
     if backend() == "numpy":
         return _numpy_decode(graph, llr, target, phi, inverse, max_iterations)
     assert native is not None
@@ -205,7 +209,7 @@ def decode(
         buffer("int32_t[]", rotation),
         buffer("int8_t[]", np.ascontiguousarray(llr)),
         buffer("uint8_t[]", np.ascontiguousarray(target)),
-        buffer("uint8_t[]", np.ascontiguousarray(phi)),
+        buffer("uint16_t[]", np.ascontiguousarray(phi)),
         buffer("uint8_t[]", np.ascontiguousarray(inverse)),
         max_iterations,
         buffer("uint8_t[]", errors),
@@ -238,7 +242,7 @@ def _numpy_decode(
     graph: Graph,
     llr: npt.NDArray[np.int8],
     target: Bytes,
-    phi: Bytes,
+    phi: npt.NDArray[np.uint16],
     inverse: Bytes,
     max_iterations: int,
 ) -> tuple[int, Bytes]:
@@ -255,8 +259,9 @@ def _numpy_decode(
             return -iterations, errors
         for row, (index, goal) in enumerate(zip(indices, goals, strict=True)):
             value = posterior[index] - messages[row]
-            cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int16)
-            rest = np.minimum(cost.sum(axis=0, dtype=np.int16) - cost, 255)
+            cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int32)
+            rest = np.minimum(cost.sum(axis=0), SUM_MAX) - cost
+            rest = np.where(rest < FINE, rest, FINE + np.minimum(rest >> 4, FINE - 1))
             negative = value < 0
             flip = np.bitwise_xor.reduce(negative, axis=0) ^ goal ^ negative
             size = inverse[rest].astype(np.int16)

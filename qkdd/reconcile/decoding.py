@@ -18,7 +18,6 @@ class Decoder:
     def __init__(
         self, qber_ppm: int, max_iterations: int, qber_by_intensity: Sequence[float] | None
     ) -> None:
-        self._qber_ppm = qber_ppm
         self._max_iterations = max_iterations
         by_intensity = qber_by_intensity or (qber_ppm * 1e-6,) * 3
         self._steps = np.array([steps(qber) for qber in by_intensity], np.int8)
@@ -38,7 +37,7 @@ class Decoder:
         padded[: frame.size] = bits
         llr = np.full(FRAME_BITS, SURE, np.int8)
         np.take(self._steps, intensities, out=llr[: frame.size], mode="clip")
-        table = tables(self._qber_ppm, round(rows.columns.size / rows.n_rows))
+        table = tables()
         iterations, errors = ldpc.decode(
             rows,
             llr,

@@ -5,21 +5,21 @@ Everything here is Bob's own affair: Alice's parities do not depend on it.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log, tanh
+from math import log
 
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.kernels.ldpc import LLR_MAX
+from qkdd.kernels.ldpc import FINE, LLR_MAX
 
 STEPS_PER_NAT = 12.0
 """127 steps reach 10.6 nats; a cap below 9 leaves an error floor of a few bits."""
 
-PHI_STEPS = 160.0
-"""Steps of phi where rows are narrow enough; phi(0.04 nat) is the largest that 255 steps hold."""
+PHI_STEPS = 1024.0
+"""Steps of phi. The inverse table resolves one step up to phi 0.25, sixteen up to phi 4."""
 
-FIRST_SUM = 190.0
-"""The first pass's sums must stay well inside the 256 entries of the inverse table."""
+PHI_MAX = 4095
+"""phi of the smallest magnitudes, in steps: where the inverse table ends."""
 
 SURE = LLR_MAX
 """Log-likelihood of a bit that is known."""
@@ -31,7 +31,7 @@ QBER_FLOOR = 1e-4
 class Tables:
     """phi(x) = -ln tanh(x/2) by magnitude, and magnitude by sum of phi (phi is its own inverse)."""
 
-    phi: npt.NDArray[np.uint8]
+    phi: npt.NDArray[np.uint16]
     inverse: npt.NDArray[np.uint8]
 
 
@@ -41,25 +41,19 @@ def steps(qber: float) -> int:
     return min(LLR_MAX, round(STEPS_PER_NAT * log((1 - q) / q)))
 
 
-@lru_cache(maxsize=32)
-def tables(qber_ppm: int, row_width: int) -> Tables:
-    """Return the tables for rows of ``row_width`` bits at a QBER.
-
-    phi's step is chosen so that the first sum (all bits alike) fits, and so that phi of the
-    channel's own value is a whole number of steps: its rounding would shift every first sum alike.
-    """
-    first = phi(steps(qber_ppm * 1e-6) / STEPS_PER_NAT)
-    scale = min(PHI_STEPS, FIRST_SUM / ((row_width - 1) * first))
-    scale = max(1, int(scale * first)) / first
+@lru_cache(maxsize=1)
+def tables() -> Tables:
+    """Return the decoder's tables (see qkdd.kernels.ldpc.decode); a zero counts as a quarter."""
     x = np.maximum(np.arange(LLR_MAX + 1), 0.25) / STEPS_PER_NAT
-    sums = np.maximum(np.arange(256), 0.25) / scale
-    magnitude = -np.log(np.tanh(sums / 2)) * STEPS_PER_NAT
+    fine = np.maximum(np.arange(FINE), 0.25)
+    middle = np.arange(FINE) * 16 + 7.5
+    magnitude = _phi(np.concatenate([fine, middle]) / PHI_STEPS) * STEPS_PER_NAT
+    magnitude[-1] = 0  # stands for every larger sum
     return Tables(
-        phi=np.minimum(np.rint(-np.log(np.tanh(x / 2)) * scale), 255).astype(np.uint8),
+        phi=np.minimum(np.rint(_phi(x) * PHI_STEPS), PHI_MAX).astype(np.uint16),
         inverse=np.minimum(np.rint(magnitude), LLR_MAX).astype(np.uint8),
     )
 
 
-def phi(x: float) -> float:
-    """Return -ln tanh(x/2)."""
-    return -log(tanh(max(x, 1e-3) / 2))
+def _phi(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return -np.log(np.tanh(x / 2))
