@@ -1,1 +1,149 @@
-"""The whole TOML of a relay, composed of each room's own settings."""
+"""The whole TOML of a relay, composed of each room's own settings.
+
+Read once, at the start. Secrets are paths, never values; a relative path counts from the folder
+of the file that names it.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from qkdd.amplify.settings import ProofSettings
+from qkdd.base import toml
+from qkdd.base.errors import ConfigError
+from qkdd.base.light import Intensities, LightPlan
+from qkdd.deliver.settings import DeliverySettings
+from qkdd.frames.settings import FrameSettings
+from qkdd.keys.settings import StoreSettings
+from qkdd.reconcile.settings import ReconcileSettings
+from qkdd.station.settings import ReceiverSettings, TransmitterSettings
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Address = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who this relay is, to neighbours and to applications."""
+
+    id: Name
+    certificate: Path
+    key: Path
+    ca: Path
+    status_socket: Path = Path("qkdd.sock")
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One end of a quantum link. Both ends must agree on all but instruments and addresses."""
+
+    name: Name
+    peer: Name
+    role: Literal["transmitter", "receiver"]
+    connect: Address | None = None
+    listen: Address | None = None
+    promised_bits_per_s: Annotated[float, Meta(ge=0)] = 256.0
+    """Key promised to applications: hours of stock are counted against it."""
+    light: LightPlan = LightPlan()
+    intensities: Intensities = Intensities()
+    frames: FrameSettings = FrameSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    proof: ProofSettings = ProofSettings()
+    transmitter: TransmitterSettings | None = None
+    receiver: ReceiverSettings | None = None
+
+    def __post_init__(self) -> None:
+        if (self.connect is None) == (self.listen is None):
+            raise ValueError(f"link {self.name}: give either connect or listen, at one end each")
+        mine, other = self.transmitter, self.receiver
+        if self.role == "receiver":
+            mine, other = other, mine  # type: ignore[assignment]  # only for the two checks below
+        if mine is None:
+            raise ValueError(f"link {self.name}: role {self.role} needs a table [{self.role}]")
+        if other is not None:
+            raise ValueError(f"link {self.name}: role {self.role} forbids the other end's table")
+        if self.frames.gate_ps > self.light.period_ps:
+            raise ValueError(
+                f"link {self.name}: frames.gate_ps {self.frames.gate_ps} exceeds the period of "
+                f"the pulse clock, {self.light.period_ps:g} ps"
+            )
+
+
+class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One relay: the whole file."""
+
+    node: Node
+    store: StoreSettings
+    delivery: DeliverySettings
+    links: Annotated[tuple[Link, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        names = [link.name for link in self.links]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two links are called {name}")
+
+
+def mistakes(path: Path) -> list[str]:
+    """Every mistake of the file ``path``, one line each: where, what it is, what is allowed."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"cannot read {path}: {error}"]
+    except tomllib.TOMLDecodeError as error:
+        return [f"{path} is not TOML: {error}"]
+    found = list(toml.mistakes(table, Relay))
+    if found:
+        return found
+    relay = _placed(toml.convert(table, Relay), path.parent)
+    return [f"{where}: no such file {file}" for where, file in _files(relay) if not file.exists()]
+
+
+def load(path: Path) -> Relay:
+    """Read the file ``path``, its relative paths resolved.
+
+    Raises
+    ------
+    ConfigError
+        Naming every mistake.
+    """
+    found = mistakes(path)
+    if found:
+        raise ConfigError(f"{path}: {len(found)} mistake(s)\n" + "\n".join(f"  {m}" for m in found))
+    return _placed(toml.convert(tomllib.loads(path.read_text()), Relay), path.parent)
+
+
+def _files(relay: Relay) -> Iterator[tuple[str, Path]]:
+    yield "node.certificate", relay.node.certificate
+    yield "node.key", relay.node.key
+    yield "node.ca", relay.node.ca
+    yield "store.master_key", relay.store.master_key
+    for number, link in enumerate(relay.links):
+        if link.transmitter is not None:
+            key_file = link.transmitter.encoder.key_file
+            yield f"links[{number}].transmitter.encoder.key_file", key_file
+
+
+def _placed(relay: Relay, folder: Path) -> Relay:
+    """Resolve every relative path against the folder of the file."""
+    placed = _resolve(relay, folder.resolve())
+    assert isinstance(placed, Relay)
+    return placed
+
+
+def _resolve(value: object, folder: Path) -> object:
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.replace(
+            value,
+            **{
+                name: _resolve(field, folder)
+                for name, field in msgspec.structs.asdict(value).items()
+            },
+        )
+    if isinstance(value, tuple):
+        return tuple(_resolve(item, folder) for item in value)
+    return value

@@ -30,8 +30,6 @@ class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
     phase_error_bound: float | None
     f_one_way: float | None
     f_both_ways: float | None
-    n_frames: int
-    n_lost_frames: int
     eps_sec: float
     eps_cor: float
     reason: str | None
@@ -70,7 +68,7 @@ class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     pid: int
     uptime_s: float
-    kernels: dict[str, str]
+    wall_s: float
     links: tuple[LinkSnapshot, ...]
 
 

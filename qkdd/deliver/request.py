@@ -12,6 +12,7 @@ import msgspec
 
 from qkdd.deliver.messages import ErrorBody, KeyId, KeyIds, KeyRequest
 from qkdd.deliver.settings import DeliverySettings
+from qkdd.keys.settings import StoreSettings
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -65,7 +66,13 @@ Request = StatusRequest | EncRequest | DecRequest
 
 
 def parse_request(
-    method: str, target: str, body: bytes, *, caller: str, settings: DeliverySettings
+    method: str,
+    target: str,
+    body: bytes,
+    *,
+    caller: str,
+    settings: DeliverySettings,
+    limits: StoreSettings,
 ) -> Request:
     """Read one request of ``caller``.
 
@@ -89,9 +96,9 @@ def parse_request(
         return StatusRequest(caller, sae)
     if call == "enc_keys":
         asked = _from_query(query) if method == "GET" else _decode(body, KeyRequest)
-        return _enc_request(asked, caller, sae, settings)
+        return _enc_request(asked, caller, sae, settings, limits)
     ids = _ids_from_query(query) if method == "GET" else _decode(body, KeyIds)
-    return DecRequest(sae, caller, _uuids(ids, settings))
+    return DecRequest(sae, caller, _uuids(ids, limits))
 
 
 def _split(target: str) -> SplitResult:
@@ -165,18 +172,22 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 
 def _enc_request(
-    asked: KeyRequest, master: str, slave: str, settings: DeliverySettings
+    asked: KeyRequest,
+    master: str,
+    slave: str,
+    settings: DeliverySettings,
+    limits: StoreSettings,
 ) -> EncRequest:
-    size_bits = settings.key_size_bits if asked.size is None else asked.size
+    size_bits = limits.key_size_bits if asked.size is None else asked.size
     _check_extensions(asked)
     if size_bits % 8:
         raise HttpError(400, "size shall be a multiple of 8")
-    least, most = settings.min_key_size_bits, settings.max_key_size_bits
+    least, most = limits.min_key_size_bits, limits.max_key_size_bits
     if not least <= size_bits <= most:
         raise HttpError(400, f"size {size_bits} is outside {least} to {most} bits")
-    if not 1 <= asked.number <= settings.max_keys_per_request:
+    if not 1 <= asked.number <= limits.max_keys_per_request:
         raise HttpError(
-            400, f"number {asked.number} is outside 1 to {settings.max_keys_per_request} keys"
+            400, f"number {asked.number} is outside 1 to {limits.max_keys_per_request} keys"
         )
     additional = _additional(asked, master, slave, settings)
     return EncRequest(master, (slave, *additional), asked.number, size_bits)
@@ -217,10 +228,10 @@ def _additional(
     return additional
 
 
-def _uuids(asked: KeyIds, settings: DeliverySettings) -> tuple[UUID, ...]:
+def _uuids(asked: KeyIds, limits: StoreSettings) -> tuple[UUID, ...]:
     ids = [one.key_ID for one in asked.key_IDs]
-    if not 1 <= len(ids) <= settings.max_keys_per_request:
-        raise HttpError(400, f"{len(ids)} key_IDs, allowed 1 to {settings.max_keys_per_request}")
+    if not 1 <= len(ids) <= limits.max_keys_per_request:
+        raise HttpError(400, f"{len(ids)} key_IDs, allowed 1 to {limits.max_keys_per_request}")
     try:
         uuids = tuple(UUID(one) for one in ids)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Which applications are served, how large and how many keys: ETSI GS QKD 014, clause 6.1."""
+"""Which applications are served, and where; the limits of keys are those of the store."""
 
 from typing import Annotated
 
@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Size = Annotated[int, Meta(ge=8, le=65_536, multiple_of=8)]
 
 
 class Sae(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,20 +17,11 @@ class Sae(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")] = "127.0.0.1:8443"
-    key_size_bits: Size = 256
-    min_key_size_bits: Size = 64
-    max_key_size_bits: Size = 4096
-    max_keys_per_request: Annotated[int, Meta(ge=1, le=1024)] = 128
     max_sae_id_count: Annotated[int, Meta(ge=0, le=64)] = 8
     max_connections_per_sae: Annotated[int, Meta(ge=1, le=10_000)] = 64
     saes: tuple[Sae, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.min_key_size_bits <= self.key_size_bits <= self.max_key_size_bits:
-            raise ValueError(
-                f"key_size_bits {self.key_size_bits} must lie between min_key_size_bits "
-                f"{self.min_key_size_bits} and max_key_size_bits {self.max_key_size_bits}"
-            )
         ids = [sae.id for sae in self.saes]
         for one in ids:
             if ids.count(one) > 1:

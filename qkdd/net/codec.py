@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from qkdd.amplify.messages import AmplifySeed
 from qkdd.base.agreement import Agreed
 from qkdd.base.errors import PeerError
+from qkdd.keys import messages as keys
 from qkdd.net.framing import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from qkdd.reconcile import messages as reconcile
 from qkdd.sift import messages as sift
@@ -35,6 +37,16 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     reconcile.Revealed,
     reconcile.BlockHash,
     reconcile.BlockVerdict,
+    AmplifySeed,
+    keys.BlockPrepared,
+    keys.BlockLive,
+    keys.BlockBurned,
+    keys.KeysAnnounced,
+    keys.KeysHeld,
+    keys.KeysConfirmed,
+    keys.KeysSettled,
+    keys.StoreState,
+    keys.StoreAgreed,
 )
 """Everything that may be in a batch; the tag on the wire is the class's name."""
 

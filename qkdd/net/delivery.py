@@ -20,6 +20,7 @@ from qkdd.deliver.request import (
     parse_request,
 )
 from qkdd.deliver.settings import DeliverySettings
+from qkdd.keys.settings import StoreSettings
 from qkdd.net.https import HttpRequest, Response
 
 log = structlog.get_logger(__name__)
@@ -38,8 +39,11 @@ class KeyManager(Protocol):
 class Delivery:
     """The handler that :class:`qkdd.net.https.HttpsServer` calls."""
 
-    def __init__(self, manager: KeyManager, settings: DeliverySettings) -> None:
+    def __init__(
+        self, manager: KeyManager, settings: DeliverySettings, limits: StoreSettings
+    ) -> None:
         self._manager = manager
+        self._limits = limits
         self._settings = settings
 
     async def handle(self, request: HttpRequest) -> Response:
@@ -51,6 +55,7 @@ class Delivery:
                 request.body,
                 caller=request.caller,
                 settings=self._settings,
+                limits=self._limits,
             )
             response = await self._carry_out(asked)
         except HttpError as error:

@@ -1,4 +1,4 @@
-"""Alice's end of the light: laser, attenuator and state encoder, opened, set, and darkened first."""
+"""Alice's end of the light: laser, attenuator and state encoder; the light goes dark first."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,6 +1,7 @@
 """Requests of ETSI GS QKD 014: what is asked, or the standard's own error."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from qkdd.deliver.request import (
     parse_request,
 )
 from qkdd.deliver.settings import DeliverySettings, Sae
+from qkdd.keys.settings import StoreSettings
 
+LIMITS = StoreSettings(path=Path(), master_key=Path())
 SETTINGS = DeliverySettings(
     saes=tuple(
         Sae(id=name, node=node)
@@ -27,7 +30,9 @@ ID_2 = "bc490419-7d60-487f-adc1-4ddcc177c139"
 
 def ask(method: str, path: str, body: object = None) -> object:
     text = b"" if body is None else json.dumps(body).encode()
-    return parse_request(method, f"/api/v1/keys/{path}", text, caller="alpha", settings=SETTINGS)
+    return parse_request(
+        method, f"/api/v1/keys/{path}", text, caller="alpha", settings=SETTINGS, limits=LIMITS
+    )
 
 
 def refused(method: str, path: str, body: object = None) -> tuple[int, str]:
@@ -137,7 +142,7 @@ def test_bad_requests_are_refused(method: str, path: str, body: object, status: 
 )
 def test_no_request_causes_anything_but_an_answer(method: str, target: str, body: bytes) -> None:
     try:
-        parse_request(method, target, body, caller="alpha", settings=SETTINGS)
+        parse_request(method, target, body, caller="alpha", settings=SETTINGS, limits=LIMITS)
     except HttpError as error:
         assert error.status in (400, 404, 405)
         assert json.loads(error.body)["message"]

@@ -18,12 +18,14 @@ from qkdd.base.secret import Secret
 from qkdd.deliver.messages import Status
 from qkdd.deliver.request import DecRequest, EncRequest, HttpError, StatusRequest
 from qkdd.deliver.settings import DeliverySettings, Sae
+from qkdd.keys.settings import StoreSettings
 from qkdd.net.client import HttpsClient
 from qkdd.net.delivery import Delivered, Delivery
 from qkdd.net.https import HttpsServer, client_context, server_context
 from qkdd.net.pki import Authority
 
 NOW = datetime.datetime.now(datetime.UTC)
+LIMITS = StoreSettings(path=Path(), master_key=Path())
 SETTINGS = DeliverySettings(saes=(Sae(id="alpha", node="a"), Sae(id="beta", node="a")))
 
 
@@ -89,7 +91,7 @@ async def site(folder: Path, n_keys: int = 10) -> AsyncIterator[Site]:
         authority.issue_sae(sae, now=NOW, days=1)
     manager = Manager(n_keys)
     server = HttpsServer(
-        Delivery(manager, SETTINGS).handle, known=SETTINGS.homes, max_connections_per_sae=4
+        Delivery(manager, SETTINGS, LIMITS).handle, known=SETTINGS.homes, max_connections_per_sae=4
     )
     context = server_context(node.certificate, node.key, authority.certificate)
     async with trio.open_nursery() as nursery:

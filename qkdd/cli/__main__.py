@@ -1,0 +1,43 @@
+"""``qkdd``: the command line. Each command has a file of its own; this one only gathers them."""
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "check": "qkdd.cli.check",
+    "demo": "qkdd.cli.demo.command",
+    "pki": "qkdd.cli.pki",
+    "psk": "qkdd.cli.psk",
+    "run": "qkdd.cli.run",
+    "status": "qkdd.cli.status",
+    "store": "qkdd.cli.store",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is used: ``qkdd status`` does not wait for NumPy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qkdd")
+def main() -> None:
+    """Run and look after a relay of a quantum key distribution network.
+
+    Exit status of every command: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.
+    """
+
+
+if __name__ == "__main__":
+    main()

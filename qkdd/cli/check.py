@@ -1,0 +1,22 @@
+"""``qkdd check``: every mistake of a configuration, before anything is started."""
+
+from pathlib import Path
+
+import click
+
+from qkdd.config import mistakes
+
+
+@click.command()
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+def check(config: Path) -> None:
+    """Read CONFIG and name every mistake: where, what it says, what is allowed.
+
+    Exit status: 0 no mistake, 1 at least one, 2 usage.
+    """
+    found = mistakes(config)
+    for line in found:
+        click.echo(line)
+    if found:
+        raise click.ClickException(f"{config}: {len(found)} mistake{'s' * (len(found) > 1)}")
+    click.echo(f"{config}: no mistake")

@@ -1,0 +1,97 @@
+"""``qkdd status``: what a running relay says about its links."""
+
+import socket
+from pathlib import Path
+
+import click
+import msgspec
+
+from qkdd.base.errors import ConfigError
+from qkdd.config import load
+from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+
+TIMEOUT_S = 5.0
+
+
+@click.command()
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The whole snapshot as one JSON object.")
+def status(config: Path, *, as_json: bool) -> None:
+    """Ask the relay of CONFIG how its links are.
+
+    Exit status: 0 answered, 1 the relay does not run or does not answer, 2 usage.
+    """
+    try:
+        text = ask(load(config).node.status_socket)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(text)
+        return
+    relay = msgspec.json.decode(text, type=RelaySnapshot)
+    click.echo(f"relay {relay.node}, pid {relay.pid}, up {relay.uptime_s:.0f} s")
+    for link in relay.links:
+        click.echo(describe(link))
+
+
+def ask(path: Path) -> bytes:
+    """Read one snapshot from a relay's status socket."""
+    text = b""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(TIMEOUT_S)
+        try:
+            asking.connect(str(path))
+        except OSError as error:
+            raise OSError(f"no relay answers at {path}: {error.strerror}") from error
+        while received := asking.recv(65_536):
+            text += received
+    return text
+
+
+def describe(link: LinkSnapshot) -> str:
+    """Say one link in a few lines; hours of stock first."""
+    hours = link.hours_of_stock
+    lines = [
+        f"link {link.name} to {link.peer} ({link.role}): {link.state}"
+        + (f" - {link.reason}" if link.reason else ""),
+        f"  stock      {'-' if hours is None else f'{hours:.2f} h'}, {link.stock_bits} bit; "
+        f"authentication key {link.auth_left_bits} bit",
+        f"  rates      clicks {_rate(link.click_rate)}/s, sifted {_rate(link.sifted_bits_per_s)}, "
+        f"disclosed {_rate(link.disclosed_bits_per_s)}, "
+        f"secret {_rate(link.secret_bits_per_s)} bit/s",
+        f"  QBER now   key basis {_share(link.qber_calibration_key)}, "
+        f"test basis {_share(link.qber_calibration_test)} (calibration segments)",
+        f"  blocks     {link.n_blocks} distilled, {link.n_blocks_without_key} without key, "
+        f"{link.n_blocks_void} void; epsilon spent: secrecy {link.eps_sec_total:.3g}, "
+        f"correctness {link.eps_cor_total:.3g}",
+    ]
+    if link.last_block is not None:
+        lines.append(_describe_block(link.last_block))
+    return "\n".join(lines)
+
+
+def _describe_block(block: BlockFacts) -> str:
+    def three(values: tuple[float | None, float | None, float | None]) -> str:
+        return "/".join(_share(value) for value in values)
+
+    return (
+        f"  block {block.block_no}: {block.n_secret_bits} bit of {block.n_sifted_bits} sifted, "
+        f"{block.pulse_seconds:g} s of pulses, phase error <= {_share(block.phase_error_bound)}\n"
+        f"    QBER key {_share(block.qber_key)} ({three(block.qber_key_by_intensity)} by "
+        f"intensity), test {_share(block.qber_test)} ({three(block.qber_test_by_intensity)})\n"
+        f"    f {_number(block.f_one_way)} one way, {_number(block.f_both_ways)} both ways; "
+        f"eps_sec {block.eps_sec:g}, eps_cor {block.eps_cor:g}"
+        + (f"\n    no key: {block.reason}" if block.reason else "")
+    )
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

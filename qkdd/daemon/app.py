@@ -1,0 +1,220 @@
+"""The composition root: one relay, built of its rooms and run until it is told to stop."""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+
+from qkdd.base.agreement import agreement
+from qkdd.base.errors import ConfigError
+from qkdd.base.ids import LinkId, NodeId
+from qkdd.base.secret import Secret
+from qkdd.config import Link, Relay
+from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.link import LinkService
+from qkdd.daemon.session import LinkEnd
+from qkdd.daemon.status import LinkStatus, RelaySnapshot, serve_status
+from qkdd.daemon.store_service import StoreService
+from qkdd.keys.store import KeyStore
+from qkdd.net.delivery import Delivery
+from qkdd.net.https import HttpsServer, server_context
+from qkdd.net.tls import accepting_context, dialling_context
+
+log = structlog.get_logger(__name__)
+
+MASTER_KEY_BYTES = 32
+BOARD_KEY_BYTES = 32
+SWITCH_INTERVAL_S = 0.0005
+"""The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
+GATHER_EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class LinkAccount:
+    """The last account that the store told, for snapshots between two askings."""
+
+    bits: dict[str, int]
+    auth_left_bits: int
+
+
+async def run_relay(relay: Relay, *, ready: Callable[[], None]) -> None:
+    """Run a relay until SIGTERM or SIGINT; ``ready`` is called once everything listens."""
+    _harden()
+    async with open_store(relay) as store:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_serve, relay, store)
+                log.info("relay ready", node=relay.node.id, links=len(relay.links))
+                ready()
+                async for number in signals:
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    nursery.cancel_scope.cancel()
+                    break
+
+
+@asynccontextmanager
+async def open_store(relay: Relay) -> AsyncIterator[KeyStore]:
+    """Open the key store with its master key, and close it after the last user."""
+    settings = relay.store
+    with read_secret(settings.master_key, MASTER_KEY_BYTES, "master key") as master_key:
+        store = KeyStore.open(
+            settings.path, master_key, NodeId(relay.node.id), os.urandom, settings
+        )
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+async def _serve(
+    relay: Relay,
+    key_store: KeyStore,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    store = StoreService(key_store)
+    statuses = {LinkId(link.name): _link_status(link) for link in relay.links}
+    accounts = {name: LinkAccount({}, 0) for name in statuses}
+    office = KeyOffice(
+        NodeId(relay.node.id),
+        {NodeId(link.peer): LinkId(link.name) for link in relay.links},
+        store,
+        relay.delivery,
+        relay.store,
+    )
+    started_s = trio.current_time()
+    snapshot = partial(_snapshot, relay, statuses, accounts, started_s)
+    async with trio.open_nursery() as users:
+        async with trio.open_nursery() as nursery:
+            await users.start(store.run)
+            await nursery.start(_gather, store, accounts)
+            await nursery.start(serve_status, relay.node.status_socket, snapshot)
+            await nursery.start(_deliver, relay, office)
+            for link in relay.links:
+                service = _link_service(relay, link, store, office, statuses[LinkId(link.name)])
+                await nursery.start(service.run)
+            task_status.started()
+        users.cancel_scope.cancel()
+
+
+async def _deliver(
+    relay: Relay,
+    office: KeyOffice,
+    *,
+    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    node, delivery = relay.node, relay.delivery
+    server = HttpsServer(
+        Delivery(office, delivery, relay.store).handle,
+        known=delivery.homes,
+        max_connections_per_sae=delivery.max_connections_per_sae,
+    )
+    host, _, port = delivery.listen.rpartition(":")
+    context = server_context(node.certificate, node.key, node.ca)
+    await server.serve(host, int(port), context, task_status=task_status)
+
+
+def _link_service(
+    relay: Relay, link: Link, store: StoreService, office: KeyOffice, status: LinkStatus
+) -> LinkService:
+    node = relay.node
+    files = (node.certificate, node.key, node.ca)
+    settings = DistilSettings(
+        LinkId(link.name), link.light, link.intensities, link.reconcile, link.proof
+    )
+    ours = agreement(
+        light=link.light,
+        intensities=link.intensities,
+        frames=link.frames,
+        reconcile=link.reconcile,
+        proof=link.proof,
+    )
+    board_key = b""
+    if link.transmitter is not None:
+        path = link.transmitter.encoder.key_file
+        with read_secret(path, BOARD_KEY_BYTES, "board key") as key:
+            board_key = bytes(key.reveal())
+    end = LinkEnd(link, settings, ours, store, office, status, os.urandom, board_key)
+    return LinkService(NodeId(node.id), end, dialling_context(*files), accepting_context(*files))
+
+
+def read_secret(path: Path, n_bytes: int, what: str) -> Secret:
+    """Read a key file of exactly ``n_bytes``.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, what it should be and what it is.
+    """
+    secret = Secret(n_bytes)
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            n_read = file.readinto(secret.reveal())
+    except OSError as error:
+        raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from error
+    if size != n_bytes or n_read != n_bytes:
+        raise ConfigError(f"the {what} {path} has {size} bytes, must have {n_bytes}")
+    return secret
+
+
+def _link_status(link: Link) -> LinkStatus:
+    return LinkStatus(name=link.name, peer=link.peer, role=link.role)
+
+
+async def _gather(
+    store: StoreService,
+    accounts: dict[LinkId, LinkAccount],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Ask the store for every link's account, once a second."""
+    started = False
+    while True:
+        for link, account in accounts.items():
+            bits = await store.do(partial(KeyStore.account, link=link))
+            left = await store.do(partial(KeyStore.auth_left, link=link))
+            account.bits = asdict(bits)
+            account.auth_left_bits = 8 * (left.tx + left.rx)
+        if not started:
+            started = True
+            task_status.started()
+        await trio.sleep(GATHER_EVERY_S)
+
+
+def _snapshot(
+    relay: Relay,
+    statuses: dict[LinkId, LinkStatus],
+    accounts: dict[LinkId, LinkAccount],
+    started_s: float,
+) -> RelaySnapshot:
+    return RelaySnapshot(
+        node=relay.node.id,
+        pid=os.getpid(),
+        uptime_s=trio.current_time() - started_s,
+        wall_s=time.time(),
+        links=tuple(
+            statuses[LinkId(link.name)].snapshot(
+                account=accounts[LinkId(link.name)].bits,
+                auth_left_bits=accounts[LinkId(link.name)].auth_left_bits,
+                promised_bits_per_s=link.promised_bits_per_s,
+            )
+            for link in relay.links
+        ),
+    )
+
+
+def _harden() -> None:
+    """No core dumps, and short turns of the interpreter."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)

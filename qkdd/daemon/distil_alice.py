@@ -1,0 +1,196 @@
+"""Alice's end of distillation: she answers Bob's clicks from the seeds of blocks sent."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from qkdd.amplify.seed import seed_messages
+from qkdd.base.bits import Bits
+from qkdd.base.choices import ChoiceSource
+from qkdd.base.counts import DecoyCounts
+from qkdd.base.entropy import Entropy
+from qkdd.base.ids import BlockNo
+from qkdd.daemon.block_mail import BlockGone, BlockMail
+from qkdd.daemon.distil import (
+    Committer,
+    DistilSettings,
+    Send,
+    Work,
+    block_facts,
+    bound_length,
+    check_reconciled,
+    hash_block,
+    in_thread,
+    send_each,
+)
+from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.status import BlockFacts
+from qkdd.reconcile.alice import AliceReconciler
+from qkdd.reconcile.messages import BlockVerdict, Verdicts
+from qkdd.sift.alice import AliceSifter
+from qkdd.sift.block import SiftedBlock
+from qkdd.sift.messages import Clicks, TestErrors
+from qkdd.station.messages import BlockVoid
+
+log = structlog.get_logger(__name__)
+
+MAX_BLOCKS_WAITING = 4
+END_OF_BLOCK_TIMEOUT_S = 3.0
+MAX_AUTH_SHARE = 8
+"""At most 1/8 of a block goes to the authentication of each direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentBlock:
+    """A block whose last pulse has left."""
+
+    index: int
+    choices: ChoiceSource
+
+
+class SentBlocks:
+    """Blocks that wait for Bob's clicks, oldest first; the seeds of the rest are wiped."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[BlockNo, SentBlock] = {}
+        self._changed = trio.Event()
+
+    def add(self, block_no: BlockNo, block: SentBlock) -> None:
+        self._blocks[block_no] = block
+        while len(self._blocks) > MAX_BLOCKS_WAITING:
+            self._blocks.pop(next(iter(self._blocks))).choices.wipe()
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def take(self, block_no: BlockNo) -> SentBlock:
+        """Hand out a block once; Bob may hear of its end a moment before we ask our encoder.
+
+        Raises
+        ------
+        BlockGone
+            If it does not come: its light was cut off, or it waited too long.
+        """
+        with trio.move_on_after(END_OF_BLOCK_TIMEOUT_S):
+            while block_no not in self._blocks:
+                await self._changed.wait()
+        block = self._blocks.pop(block_no, None)
+        if block is None:
+            raise BlockGone(f"block {block_no} was not sent to its end, or has been given up")
+        return block
+
+    def wipe(self) -> None:
+        for block in self._blocks.values():
+            block.choices.wipe()
+        self._blocks.clear()
+
+
+class AliceDistiller:
+    """Follows Bob, block by block."""
+
+    def __init__(
+        self,
+        settings: DistilSettings,
+        desk: Committer,
+        send: Send,
+        mailbox: Mailbox,
+        report: Callable[[BlockFacts], None],
+        void: Callable[[int, str], None],
+        *,
+        entropy: Entropy,
+        auth_wanted: Callable[[], Awaitable[int]],
+    ) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._send = send
+        self._mailbox = mailbox
+        self._report = report
+        self._void = void
+        self._entropy = entropy
+        self._auth_wanted = auth_wanted
+        self._last: BlockFacts | None = None
+
+    async def run(self, sent: SentBlocks) -> None:
+        """Answer for ever; a block that fails is told to Bob and gone."""
+        done = BlockNo(-1)
+        while True:
+            first = await self._mailbox.any()
+            block_no = BlockNo(getattr(first, "block_no", -1))
+            if block_no <= done or isinstance(first, BlockVoid):
+                continue  # the rest of a block that has been given up
+            if not isinstance(first, Clicks):
+                continue
+            done = block_no
+            try:
+                await self._distil(await sent.take(block_no), block_no, first)
+            except BlockGone as gone:
+                self._void(block_no, str(gone))
+                await self._send(BlockVoid(block_no=block_no, reason=str(gone)[:500]))
+
+    async def _distil(self, block: SentBlock, block_no: BlockNo, first: Clicks) -> None:
+        settings = self._settings
+        mail = BlockMail(self._mailbox, block_no)
+        sifted = await self._sift(block, block_no, first, mail)
+        work = Work(block_no, block.index, first.n_clicks)
+        machine = AliceReconciler(
+            block_no,
+            sifted.key_bits,
+            sifted.key_intensities,
+            self._expected_qber(sifted.counts),
+            settings.reconcile,
+            self._entropy,
+        )
+        await send_each(self._send, machine.start())
+        while machine.result is None:
+            message = await mail.get(Verdicts, BlockVerdict)
+            for answer in await in_thread(machine.receive, message):
+                await self._send(answer)
+        reconciled = machine.result
+        check_reconciled(reconciled)
+        length = await in_thread(bound_length, sifted.counts, reconciled, settings, work)
+        auth_bytes = 0
+        if length.n_out:
+            auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
+        facts = block_facts(work, sifted.counts, reconciled, length, settings, 16 * auth_bytes)
+        reconciled.bits.fill(0)
+        self._last = facts
+        self._report(facts)
+
+    async def _sift(
+        self, block: SentBlock, block_no: BlockNo, first: Clicks, mail: BlockMail
+    ) -> SiftedBlock:
+        machine = AliceSifter(block_no, block.choices, self._settings.plan, block.index)
+        try:
+            await in_thread(machine.receive, first)
+            while not machine.complete:
+                await in_thread(machine.receive, await mail.get(Clicks))
+            await send_each(self._send, machine.reply())
+            return await in_thread(machine.sifted, await mail.get(TestErrors))
+        finally:
+            machine.wipe()
+
+    def _expected_qber(self, counts: DecoyCounts) -> float:
+        """Estimate the key basis' QBER from public data, to choose a code.
+
+        The last block's own QBER is the better estimate while the test basis has not moved by
+        more than five standard deviations since.
+        """
+        now = (sum(counts.test_errors) + 1) / (counts.n_test + 2)
+        last = self._last
+        if last is None or not last.qber_key or last.qber_test is None:
+            return now
+        sigma = (now * (1 - now) * 2 / max(counts.n_test, 1)) ** 0.5
+        return last.qber_key if abs(now - last.qber_test) < 5 * sigma else now
+
+    async def _amplify(self, mail: BlockMail, work: Work, bits: Bits, n_out: int) -> int:
+        auth_bytes = min(await self._auth_wanted(), n_out // 8 // MAX_AUTH_SHARE)
+        seed = bytearray(self._entropy(-(-(bits.size - 1) // 8)))
+        await send_each(
+            self._send,
+            seed_messages(work.block_no, seed, n_out=n_out, auth_bytes=auth_bytes),
+        )
+        key = await in_thread(hash_block, bits, seed, n_out)
+        if not await self._desk.commit_block(work.block_no, key, auth_bytes):
+            raise BlockGone("the peer did not commit it")
+        return auth_bytes

@@ -1,0 +1,179 @@
+"""Alice's light: one run after another, seeds fed ahead of the pulses, dark when in doubt."""
+
+import structlog
+import trio
+
+from drivers.encoder import EncoderStatus
+from qkdd.base.choices import ChoiceSource
+from qkdd.base.entropy import Entropy
+from qkdd.base.errors import LinkLost
+from qkdd.base.ids import BlockNo
+from qkdd.base.secret import Secret
+from qkdd.daemon.distil import DistilSettings, Send
+from qkdd.daemon.distil_alice import SentBlock, SentBlocks
+from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.status import LinkStatus
+from qkdd.station.messages import (
+    LightLocked,
+    LightMeasured,
+    RunAnnounced,
+    RunLost,
+    RunReady,
+    RunStopped,
+)
+from qkdd.station.transmitter import SEEDS_AHEAD, Transmitter
+
+log = structlog.get_logger(__name__)
+
+READY_TIMEOUT_S = 15.0
+LOCK_TIMEOUT_S = 15.0
+POLL_S = 0.1
+POLLS_PER_LASER_CHECK = 10
+
+
+class AliceLight:
+    """Owns the transmitter during a session with Bob."""
+
+    def __init__(
+        self,
+        settings: DistilSettings,
+        send: Send,
+        mailbox: Mailbox,
+        sent: SentBlocks,
+        status: LinkStatus,
+        *,
+        entropy: Entropy,
+        first_block: BlockNo,
+    ) -> None:
+        self._settings = settings
+        self._send = send
+        self._mailbox = mailbox
+        self._sent = sent
+        self._status = status
+        self._entropy = entropy
+        self._next_block = first_block
+        self._run = 0
+
+    async def run(self, transmitter: Transmitter) -> None:
+        """Make light until cancelled."""
+        while True:
+            self._run += 1
+            seeds = SeedQueue(self._settings, self._next_block, self._entropy)
+            try:
+                await self._one_run(transmitter, seeds)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._end_run(transmitter, seeds)
+
+    async def _end_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
+        await transmitter.dark()
+        self._next_block = BlockNo(self._next_block + seeds.n_made)
+        seeds.wipe()
+        self._status.enter("dark")
+
+    async def _one_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
+        settings = self._settings
+        calibration_seed = self._entropy(32)
+        await transmitter.prepare(settings.plan, settings.intensities)
+        await transmitter.load_calibration_seed(calibration_seed)
+        await self._announce(calibration_seed)
+        for _ in range(SEEDS_AHEAD):
+            await transmitter.load_block_seed(*seeds.make())
+        self._status.enter("searching")
+        locked = trio.Event()
+        await transmitter.begin(self._run)
+        log.info("run started", run=self._run, first_block=self._next_block)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, locked, nursery.cancel_scope)
+            nursery.start_soon(self._expect_lock, locked, nursery.cancel_scope)
+            await self._feed(transmitter, seeds)
+
+    async def _announce(self, calibration_seed: bytes) -> None:
+        await self._send(
+            RunAnnounced(
+                run=self._run, first_block=self._next_block, calibration_seed=calibration_seed
+            )
+        )
+        with trio.move_on_after(READY_TIMEOUT_S):
+            while (await self._mailbox.get(RunReady, RunLost, LightMeasured)).run != self._run:
+                pass  # late words about the run before
+            return
+        raise LinkLost(f"the receiver was not ready within {READY_TIMEOUT_S:g} s")
+
+    async def _listen(self, locked: trio.Event, scope: trio.CancelScope) -> None:
+        """Hear what Bob says of this run; end the run when he has lost it."""
+        while True:
+            message = await self._mailbox.get(LightLocked, LightMeasured, RunLost, RunReady)
+            if message.run != self._run:
+                continue
+            if isinstance(message, LightLocked):
+                locked.set()
+                self._status.clock_offset_ppm = message.clock_offset_ppm
+                self._status.enter("light")
+                log.info("light locked", run=self._run, offset_ppm=message.clock_offset_ppm)
+            elif isinstance(message, LightMeasured):
+                self._status.measured(message.matched, message.errors)
+            elif isinstance(message, RunLost):
+                log.warning("run lost", run=self._run, reason=message.reason)
+                self._status.enter("dark", message.reason)
+                scope.cancel()
+
+    async def _expect_lock(self, locked: trio.Event, scope: trio.CancelScope) -> None:
+        with trio.move_on_after(LOCK_TIMEOUT_S):
+            await locked.wait()
+            return
+        reason = f"the receiver found no light within {LOCK_TIMEOUT_S:g} s"
+        log.warning("run lost", run=self._run, reason=reason)
+        self._status.enter("dark", reason)
+        await self._send(RunStopped(run=self._run, reason=reason))
+        scope.cancel()
+
+    async def _feed(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
+        """Keep the encoder supplied; hand over each block whose last pulse has left."""
+        n_polls = 0
+        while True:
+            status = await transmitter.check()
+            for block_no, block in seeds.ended(status):
+                self._sent.add(block_no, block)
+            while seeds.n_made < seeds.current + SEEDS_AHEAD:
+                await transmitter.load_block_seed(*seeds.make())
+            if n_polls % POLLS_PER_LASER_CHECK == 0:
+                await transmitter.check_laser()
+            n_polls += 1
+            await trio.sleep(POLL_S)
+
+
+class SeedQueue:
+    """The seeds of a run's blocks, from the dice to the end of the block's light."""
+
+    def __init__(self, settings: DistilSettings, first_block: BlockNo, entropy: Entropy) -> None:
+        self._settings = settings
+        self._first_block = first_block
+        self._entropy = entropy
+        self._waiting: dict[int, ChoiceSource] = {}
+        self.n_made = 0
+        self.current = 0
+        """Index of the block that is being sent."""
+
+    def make(self) -> tuple[int, Secret]:
+        """Throw the next block's seed."""
+        index = self.n_made
+        seed = Secret.from_bytes(self._entropy(32))
+        self._waiting[index] = ChoiceSource(seed, self._settings.intensities)
+        self.n_made += 1
+        return index, seed
+
+    def ended(self, status: EncoderStatus) -> list[tuple[BlockNo, SentBlock]]:
+        """Take out the blocks whose last pulse has left."""
+        plan = self._settings.plan
+        done = []
+        while plan.block_span(self.current).stop <= status.pulses:
+            block = SentBlock(self.current, self._waiting.pop(self.current))
+            done.append((BlockNo(self._first_block + self.current), block))
+            self.current += 1
+        return done
+
+    def wipe(self) -> None:
+        for choices in self._waiting.values():
+            choices.wipe()
+        self._waiting.clear()

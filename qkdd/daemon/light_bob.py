@@ -1,0 +1,209 @@
+"""Bob's light: tags in, blocks of clicks out, and word to Alice of what he sees."""
+
+import structlog
+import trio
+
+from drivers.errors import InstrumentError
+from drivers.timetagger import TimeTagger
+from qkdd.base.choices import ChoiceSource
+from qkdd.base.entropy import Entropy
+from qkdd.base.errors import PeerError
+from qkdd.base.ids import BlockNo
+from qkdd.base.secret import Secret
+from qkdd.daemon.distil import DistilSettings, Send, in_thread
+from qkdd.daemon.distil_bob import EndedBlock
+from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.status import LinkStatus
+from qkdd.frames.events import (
+    BlockEnded,
+    CalibrationMeasured,
+    ClockFound,
+    DetectedFrame,
+    Event,
+    FrameStartFound,
+    Lost,
+)
+from qkdd.frames.receiver import LightReceiver
+from qkdd.sift.bob import BobSifter
+from qkdd.station.messages import (
+    LightLocked,
+    LightMeasured,
+    RunAnnounced,
+    RunLost,
+    RunReady,
+    RunStopped,
+)
+
+log = structlog.get_logger(__name__)
+
+SEARCH_TIMEOUT_S = 10.0
+REPORT_FRAMES = 10
+
+
+class BobLight:
+    """Owns the tagger's stream during a session with Alice; one task, so no two feed at once."""
+
+    def __init__(
+        self,
+        settings: DistilSettings,
+        send: Send,
+        mailbox: Mailbox,
+        blocks: trio.MemorySendChannel[EndedBlock],
+        status: LinkStatus,
+        *,
+        entropy: Entropy,
+        first_block: BlockNo,
+    ) -> None:
+        self._settings = settings
+        self._receiver: LightReceiver
+        self._send = send
+        self._mailbox = mailbox
+        self._blocks = blocks
+        self._status = status
+        self._entropy = entropy
+        self._lowest_block = first_block
+        self._announced: RunAnnounced | None = None
+        self._stopped: RunStopped | None = None
+        self._run: RunAnnounced | None = None
+        self._search_ends_s: float | None = None
+        self._sifter: BobSifter | None = None
+        self._measured: list[CalibrationMeasured] = []
+
+    async def run(self, tagger: TimeTagger, receiver: LightReceiver) -> None:
+        """Read tags until cancelled, or until the tagger fails: then the run is lost."""
+        self._receiver = receiver
+        try:
+            await self._read(tagger)
+        except* InstrumentError as errors:
+            if self._run is not None:
+                await self._lose(str(errors.exceptions[0]))
+            raise
+
+    async def _read(self, tagger: TimeTagger) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            while True:
+                tags = await tagger.read()
+                await self._obey()
+                for event in await in_thread(self._receiver.feed, tags):
+                    await self._handle(event)
+                if self._search_ends_s is not None and trio.current_time() > self._search_ends_s:
+                    await self._lose(f"no light found within {SEARCH_TIMEOUT_S:g} s")
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._mailbox.get(RunAnnounced, RunStopped)
+            if isinstance(message, RunAnnounced):
+                self._announced = message
+            elif isinstance(message, RunStopped):
+                self._stopped = message
+
+    async def _obey(self) -> None:
+        """Between two feeds: take up a new run, or drop the one that Alice has stopped."""
+        if self._stopped is not None and self._run is not None:
+            if self._stopped.run == self._run.run:
+                self._drop("dark", self._stopped.reason)
+                self._receiver.stop()
+            self._stopped = None
+        if self._announced is None:
+            return
+        run, self._announced = self._announced, None
+        if run.first_block < self._lowest_block:
+            raise PeerError(
+                f"peer starts a run at block {run.first_block}, which is below block "
+                f"{self._lowest_block}: a block number is never used twice"
+            )
+        self._drop("searching", None)
+        self._run = run
+        choices = ChoiceSource(Secret.from_bytes(run.calibration_seed), self._settings.intensities)
+        self._receiver.hunt(choices.states)
+        self._search_ends_s = trio.current_time() + SEARCH_TIMEOUT_S
+        await self._send(RunReady(run=run.run))
+
+    async def _handle(self, event: Event) -> None:
+        assert self._run is not None
+        match event:
+            case ClockFound():
+                self._status.clock_offset_ppm = event.offset_ppm
+                log.info("pulse clock found", offset_ppm=round(event.offset_ppm, 3))
+            case FrameStartFound():
+                await self._locked(event)
+            case DetectedFrame():
+                self._add(event)
+            case CalibrationMeasured():
+                await self._measure(event)
+            case BlockEnded():
+                self._end_block(event.block_index)
+            case Lost():
+                await self._lose(event.reason)
+
+    async def _locked(self, event: FrameStartFound) -> None:
+        assert self._run is not None
+        self._search_ends_s = None
+        self._status.enter("light")
+        log.info("frame start found", matched=event.matched, errors=event.errors)
+        await self._send(
+            LightLocked(
+                run=self._run.run,
+                clock_offset_ppm=self._status.clock_offset_ppm or 0.0,
+                errors=event.errors,
+                matched=event.matched,
+            )
+        )
+
+    def _add(self, event: DetectedFrame) -> None:
+        assert self._run is not None
+        if self._sifter is None:
+            self._sifter = BobSifter(BlockNo(self._run.first_block + event.block_index))
+        self._sifter.add(event.slots, event.detectors)
+        event.wipe()
+
+    def _end_block(self, index: int) -> None:
+        assert self._run is not None
+        sifter = self._sifter or BobSifter(BlockNo(self._run.first_block + index))
+        self._sifter = None
+        self._lowest_block = BlockNo(sifter.block_no + 1)
+        sifter.close()
+        try:
+            self._blocks.send_nowait(EndedBlock(index, sifter))
+        except trio.WouldBlock:
+            log.error("distillation is too slow: block dropped", block_no=sifter.block_no)
+            self._status.n_blocks_void += 1
+            sifter.wipe()
+
+    async def _measure(self, event: CalibrationMeasured) -> None:
+        """Report about once a second: a message costs 16 bytes of authentication key."""
+        assert self._run is not None
+        self._measured.append(event)
+        if len(self._measured) < REPORT_FRAMES:
+            return
+        matched = (
+            sum(one.matched[0] for one in self._measured),
+            sum(one.matched[1] for one in self._measured),
+        )
+        errors = (
+            sum(one.errors[0] for one in self._measured),
+            sum(one.errors[1] for one in self._measured),
+        )
+        self._measured.clear()
+        self._status.measured(matched, errors)
+        await self._send(
+            LightMeasured(run=self._run.run, frame=event.frame, matched=matched, errors=errors)
+        )
+
+    async def _lose(self, reason: str) -> None:
+        assert self._run is not None
+        log.warning("run lost", run=self._run.run, reason=reason)
+        await self._send(RunLost(run=self._run.run, reason=reason[:500]))
+        self._receiver.stop()
+        self._drop("dark", reason)
+
+    def _drop(self, state: str, reason: str | None) -> None:
+        """Forget the run; its block that has not ended is void."""
+        self._search_ends_s = None
+        self._measured.clear()
+        if self._sifter is not None:
+            self._status.n_blocks_void += 1
+            self._sifter.wipe()
+            self._sifter = None
+        self._status.enter(state, reason)

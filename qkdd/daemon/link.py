@@ -1,0 +1,140 @@
+"""One end of a link: dial or listen, open sessions, and open them again when they break."""
+
+import ssl
+from collections.abc import Awaitable, Callable
+
+import structlog
+import trio
+
+from qkdd.auth.budget import AuthBudget
+from qkdd.base.errors import LinkLost, OutOfKey, PeerError, SecurityAlarm, StoreError
+from qkdd.base.ids import LinkId, NodeId
+from qkdd.base.secret import Secret
+from qkdd.config import Link
+from qkdd.daemon.session import LinkEnd, run_session
+from qkdd.daemon.supervise import supervise
+from qkdd.keys.messages import AuthMarks, StoreState
+from qkdd.net.hello import Hello
+from qkdd.net.opening import Opening, accept_session, dial_session
+from qkdd.net.peer import AuthKeys, PeerSession
+from qkdd.net.tls import accept_tls, dial_tls
+
+log = structlog.get_logger(__name__)
+
+OPEN_TIMEOUT_S = 10.0
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 3, 2, 3
+"""A peer that has vanished is noticed within about 10 s. Probes of the kernel cost no
+authentication key, as a message of ours would."""
+
+MAY_FAIL = (LinkLost, PeerError, SecurityAlarm, OutOfKey, StoreError, OSError, trio.TooSlowError)
+
+
+class LinkService:
+    """Runs one link for as long as the relay lives."""
+
+    def __init__(
+        self, node: NodeId, end: LinkEnd, dialling: ssl.SSLContext, accepting: ssl.SSLContext
+    ) -> None:
+        self._node = node
+        self._end = end
+        self._config: Link = end.config
+        self._link = LinkId(end.config.name)
+        self._dialling = dialling
+        self._accepting = accepting
+        self._budget = AuthBudget()
+        self._state: StoreState | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Ready when it listens; a link that dials is ready at once."""
+        if self._config.listen is None:
+            task_status.started()
+            await self._supervised(self._dial)
+            return
+        host, _, port = self._config.listen.rpartition(":")
+        (listener,) = await trio.open_tcp_listeners(int(port), host=host)
+        async with listener:
+            task_status.started()
+            await self._supervised(lambda: self._accept(listener))
+
+    async def _supervised(self, once: Callable[[], Awaitable[None]]) -> None:
+        def failed(reason: str) -> None:
+            self._end.status.enter("down", reason)
+
+        async def sessions() -> None:
+            while True:
+                async with trio.open_nursery() as nursery:  # so that every failure is a group
+                    nursery.start_soon(once)
+
+        await supervise(f"link {self._link}", sessions, restart_on=MAY_FAIL, failed=failed)
+
+    async def _dial(self) -> None:
+        assert self._config.connect is not None
+        host, _, port = self._config.connect.rpartition(":")
+        opening = await self._opening()
+        with trio.fail_after(OPEN_TIMEOUT_S):
+            raw = await trio.open_tcp_stream(host, int(port))
+            _keep_alive(raw)
+            tls = await dial_tls(raw, self._dialling, expected=NodeId(self._config.peer))
+            session = await dial_session(tls, opening)
+        await self._run(session)
+
+    async def _accept(self, listener: trio.SocketListener) -> None:
+        raw = await listener.accept()
+        _keep_alive(raw)
+        with trio.fail_after(OPEN_TIMEOUT_S):
+            tls, peer = await accept_tls(raw, self._accepting)
+            session = await accept_session(tls, peer, self._admit)
+        await self._run(session)
+
+    async def _run(self, session: PeerSession) -> None:
+        assert self._state is not None
+        try:
+            async with session:
+                await run_session(self._end, session, self._state)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end.store.do(lambda store: store.end_session(self._link))
+
+    async def _admit(self, hello: Hello) -> Opening:
+        if hello.link != self._link or hello.node != self._config.peer:
+            raise PeerError(
+                f"node {hello.node!r} opens link {hello.link!r}, we listen for link "
+                f"{self._link!r} to {self._config.peer!r}"
+            )
+        return await self._opening()
+
+    async def _opening(self) -> Opening:
+        marks = await self._end.store.do(lambda store: store.auth_marks(self._link))
+        hello = Hello(
+            link=self._link,
+            node=self._node,
+            peer=self._config.peer,
+            incarnation=marks.incarnation,
+            tx=marks.tx,
+            rx=marks.rx,
+            psk_id=marks.psk_id,
+        )
+        return Opening(hello, self._begin, self._budget)
+
+    async def _begin(self, theirs: Hello) -> AuthKeys:
+        marks = AuthMarks(
+            incarnation=theirs.incarnation, tx=theirs.tx, rx=theirs.rx, psk_id=theirs.psk_id
+        )
+        store = self._end.store
+        self._state = await store.alone(lambda s: s.begin_session(self._link, marks))
+
+        async def take_tx(n_bytes: int) -> Secret:
+            return await store.alone(lambda s: s.take_tx(self._link, n_bytes))
+
+        async def take_rx(n_bytes: int) -> Secret:
+            return await store.alone(lambda s: s.take_rx(self._link, n_bytes))
+
+        return AuthKeys(take_tx, take_rx)
+
+
+def _keep_alive(stream: trio.SocketStream) -> None:
+    options = trio.socket
+    stream.setsockopt(options.SOL_SOCKET, options.SO_KEEPALIVE, 1)
+    stream.setsockopt(options.IPPROTO_TCP, options.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    stream.setsockopt(options.IPPROTO_TCP, options.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    stream.setsockopt(options.IPPROTO_TCP, options.TCP_KEEPCNT, KEEPALIVE_PROBES)

@@ -1,0 +1,220 @@
+"""One session with a neighbour: from two agreeing hellos to light, key and their end."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from drivers.errors import InstrumentError
+from qkdd.amplify.messages import AmplifySeed
+from qkdd.base.agreement import Agreed, check_agreement
+from qkdd.base.entropy import Entropy
+from qkdd.base.ids import LinkId
+from qkdd.config import Link
+from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
+from qkdd.daemon.distil_bob import BobDistiller, EndedBlock
+from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
+from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.light_alice import AliceLight
+from qkdd.daemon.light_bob import BobLight
+from qkdd.daemon.mailbox import Mailbox, Sorter
+from qkdd.daemon.status import BlockFacts, LinkStatus
+from qkdd.daemon.store_service import StoreService
+from qkdd.daemon.supervise import supervise
+from qkdd.frames.receiver import LightReceiver
+from qkdd.keys.messages import StoreState
+from qkdd.net.peer import PeerSession
+from qkdd.reconcile import messages as reconcile_messages
+from qkdd.sift import messages as sift_messages
+from qkdd.station import messages as run_messages
+from qkdd.station.receiver import open_receiver
+from qkdd.station.transmitter import open_transmitter
+
+log = structlog.get_logger(__name__)
+
+AGREE_TIMEOUT_S = 15.0
+ENDED_BLOCKS = 2
+"""A block may wait while the one before is distilled; a third means that we do not keep up."""
+
+AUTH_TARGET_BYTES = 128 * 1024
+"""Authentication key that a block tops up, each direction: days of link traffic without light."""
+
+BLOCK_MESSAGES = (
+    run_messages.BlockVoid,
+    sift_messages.Clicks,
+    sift_messages.Kept,
+    sift_messages.TestErrors,
+    reconcile_messages.Syndromes,
+    reconcile_messages.Verdicts,
+    reconcile_messages.Revealed,
+    reconcile_messages.BlockHash,
+    reconcile_messages.BlockVerdict,
+    AmplifySeed,
+)
+RUN_MESSAGES = (
+    run_messages.RunAnnounced,
+    run_messages.RunReady,
+    run_messages.RunLost,
+    run_messages.RunStopped,
+    run_messages.LightLocked,
+    run_messages.LightMeasured,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """What a session needs of its relay."""
+
+    config: Link
+    settings: DistilSettings
+    ours: Agreed
+    store: StoreService
+    office: KeyOffice
+    status: LinkStatus
+    entropy: Entropy
+    board_key: bytes
+
+
+async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> None:
+    """Run one session until it breaks.
+
+    Error handling: LinkLost, PeerError, SecurityAlarm, OutOfKey as raised by the peer session, in
+    an exception group. Trouble with an instrument is retried inside.
+    """
+    handshake, runs = Mailbox(Agreed), Mailbox(*RUN_MESSAGES)
+    blocks, keys = Mailbox(*BLOCK_MESSAGES), Mailbox(*KEY_MESSAGES)
+    desk = KeyDesk(LinkId(end.config.name), end.store, session.send, keys)
+    sorter = Sorter([handshake, runs, blocks, keys])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.run_writer)
+        nursery.start_soon(_receive, session, sorter)
+        with trio.fail_after(AGREE_TIMEOUT_S):
+            await session.send(end.ours)
+            check_agreement(end.ours, await handshake.get(Agreed))
+            nursery.start_soon(desk.run, state)
+            await desk.agreed()
+        end.status.enter("session")
+        log.info("stores agree", peer=end.config.peer)
+        end.office.open_desk(LinkId(end.config.name), desk)
+        try:
+            make = _alice if end.config.role == "transmitter" else _bob
+            await make(end, session, desk, runs, blocks)
+        finally:
+            end.office.close_desk(LinkId(end.config.name))
+
+
+async def _receive(session: PeerSession, sorter: Sorter) -> None:
+    async for message in session:
+        await sorter.put(message)
+
+
+async def _alice(
+    end: LinkEnd, session: PeerSession, desk: KeyDesk, runs: Mailbox, blocks: Mailbox
+) -> None:
+    assert end.config.transmitter is not None
+    transmitter_settings = end.config.transmitter
+    sent = SentBlocks()
+    link = LinkId(end.config.name)
+
+    async def auth_wanted() -> int:
+        left = await end.store.do(lambda store: store.auth_left(link))
+        return max(0, AUTH_TARGET_BYTES - min(left.tx, left.rx))
+
+    distiller = AliceDistiller(
+        end.settings,
+        desk,
+        session.send,
+        blocks,
+        _reporter(end),
+        _voider(end),
+        entropy=end.entropy,
+        auth_wanted=auth_wanted,
+    )
+    light = AliceLight(
+        end.settings,
+        session.send,
+        runs,
+        sent,
+        end.status,
+        entropy=end.entropy,
+        first_block=await end.store.do(lambda store: store.next_block_no(link)),
+    )
+
+    async def shine() -> None:
+        async with open_transmitter(
+            transmitter_settings, board_key=end.board_key, entropy=end.entropy
+        ) as transmitter:
+            await light.run(transmitter)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(distiller.run, sent)
+            nursery.start_soon(_light, end, shine)
+    finally:
+        sent.wipe()
+
+
+async def _bob(
+    end: LinkEnd, session: PeerSession, desk: KeyDesk, runs: Mailbox, blocks: Mailbox
+) -> None:
+    assert end.config.receiver is not None
+    receiver_settings = end.config.receiver
+    ended_in, ended_out = trio.open_memory_channel[EndedBlock](ENDED_BLOCKS)
+    link = LinkId(end.config.name)
+    distiller = BobDistiller(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
+    light = BobLight(
+        end.settings,
+        session.send,
+        runs,
+        ended_in,
+        end.status,
+        entropy=end.entropy,
+        first_block=await end.store.do(lambda store: store.next_block_no(link)),
+    )
+
+    async def look() -> None:
+        receiver = LightReceiver(
+            end.settings.plan, end.config.frames, receiver_settings.detectors, end.entropy
+        )
+        async with open_receiver(receiver_settings) as tagger:
+            await light.run(tagger, receiver)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(distiller.run, ended_out)
+        nursery.start_soon(_light, end, look)
+
+
+async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:
+    """Run one end's light; an instrument that fails is opened afresh, the session goes on."""
+
+    def failed(reason: str) -> None:
+        end.status.enter("dark", reason)
+
+    await supervise("light", service, restart_on=(InstrumentError,), failed=failed)
+
+
+def _reporter(end: LinkEnd) -> Callable[[BlockFacts], None]:
+    def report(facts: BlockFacts) -> None:
+        end.status.distilled(facts, trio.current_time())
+        log.info(
+            "block distilled" if facts.n_secret_bits else "block without key",
+            block_no=facts.block_no,
+            n_sifted_bits=facts.n_sifted_bits,
+            n_secret_bits=facts.n_secret_bits,
+            qber=facts.qber_key,
+            f_both_ways=facts.f_both_ways,
+            reason=facts.reason,
+        )
+
+    return report
+
+
+def _voider(end: LinkEnd) -> Callable[[int, str], None]:
+    def void(block_no: int, reason: str) -> None:
+        end.status.n_blocks_void += 1
+        end.status.reason = reason
+        log.warning("block void", block_no=block_no, reason=reason)
+
+    return void

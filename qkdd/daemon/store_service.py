@@ -1,0 +1,145 @@
+"""The one writer of the key store: operations from every task, committed in groups.
+
+An operation runs on a worker thread, inside a transaction it shares with whatever else was waiting
+when the thread became free: one disk flush for all of them. Its caller hears the result only after
+the commit, so nothing is sent, acknowledged or handed out before it is on disk.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from qkdd.base.errors import StoreError
+from qkdd.keys.store import KeyStore
+
+T = TypeVar("T")
+
+MAX_GROUP = 256
+WAITING_OPERATIONS = 1024
+
+
+class _Job(Generic[T]):
+    def __init__(
+        self,
+        operation: Callable[[KeyStore], T],
+        then: Callable[[T], None] | None,
+        *,
+        alone: bool,
+    ) -> None:
+        self.alone = alone
+        self._operation = operation
+        self._then = then
+        self.done = trio.Event()
+        self._results: list[T] = []
+        self._error: Exception | None = None
+
+    def run(self, store: KeyStore) -> None:
+        """Carry it out; the store undoes an operation that is refused, and nothing else."""
+        try:
+            self._results.append(self._operation(store))
+        except Exception as error:
+            self._error = error
+
+    def fail(self, error: Exception) -> None:
+        self._results.clear()
+        self._error = error
+
+    def finish(self) -> None:
+        """Tell the caller; ``then`` is called first, in the order of the operations."""
+        if self._error is None and self._then is not None:
+            self._then(self._results[0])
+        self.done.set()
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+
+class StoreService:
+    """Give it to every task that needs the store; :meth:`run` is the service."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
+        self._send, self._receive = trio.open_memory_channel[_Job[Any]](WAITING_OPERATIONS)
+        self._thread = trio.CapacityLimiter(1)
+        self._next: _Job[Any] | None = None
+
+    async def do(
+        self, operation: Callable[[KeyStore], T], *, then: Callable[[T], None] | None = None
+    ) -> T:
+        """Run ``operation`` in a group commit; return after the commit.
+
+        ``then`` is called with the result on the loop's thread, in the order in which operations
+        were asked for: the place to queue what must leave in that order.
+
+        Raises
+        ------
+        StoreError
+            If the group could not be committed: the operation has then not happened.
+        """
+        return await self._ask(_Job(operation, then, alone=False))
+
+    async def alone(self, operation: Callable[[KeyStore], T]) -> T:
+        """Run an operation that commits by itself (authentication key, opening a session)."""
+        return await self._ask(_Job(operation, None, alone=True))
+
+    async def _ask(self, job: _Job[T]) -> T:
+        await self._send.send(job)
+        with trio.CancelScope(shield=True):  # it may have happened: its caller must know
+            await job.done.wait()
+        return job.result()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; what waits then is answered with an error."""
+        task_status.started()
+        try:
+            while True:
+                first = self._next or await self._receive.receive()
+                self._next = None
+                group = [first] if first.alone else [first, *self._waiting()]
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._commit, group, limiter=self._thread)
+                for job in group:
+                    job.finish()
+        finally:
+            for job in self._left():
+                job.fail(StoreError("the relay is stopping"))
+                job.finish()
+            self._receive.close()
+
+    def _waiting(self) -> list[_Job[Any]]:
+        """Take what waits and may share a commit; one that may not is kept for the next turn."""
+        jobs: list[_Job[Any]] = []
+        while len(jobs) < MAX_GROUP - 1:
+            try:
+                job = self._receive.receive_nowait()
+            except trio.WouldBlock:
+                break
+            if job.alone:
+                self._next = job
+                break
+            jobs.append(job)
+        return jobs
+
+    def _left(self) -> list[_Job[Any]]:
+        jobs = [self._next] if self._next is not None else []
+        self._next = None
+        while True:
+            try:
+                jobs.append(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                return jobs
+
+    def _commit(self, group: list[_Job[Any]]) -> None:
+        if group[0].alone:
+            group[0].run(self._store)
+            return
+        try:
+            with self._store.transaction():
+                for job in group:
+                    job.run(self._store)
+        except StoreError as error:
+            for job in group:
+                job.fail(error)
