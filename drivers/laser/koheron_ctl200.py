@@ -63,9 +63,13 @@ class KoheronCtl200:
             )
 
     async def set_output(self, on: bool) -> None:
+        """Switch the light, and wait out the soft start (command ldelay) before it is there."""
+        was_on = on and await self._is_on()
         await self._ask(f"lason {on:d}")
-        if await self._is_on() is not on:
-            raise Refused(f"{MODEL}: the laser stays {'off' if on else 'on'}{await self._reason()}")
+        await self._require_output(on)
+        if on and not was_on:
+            await trio.sleep(await self._ask_float("ldelay") / 1000)
+            await self._require_output(on)
 
     async def status(self) -> LaserStatus:
         fields = (await self._ask("status")).split()
@@ -84,6 +88,10 @@ class KoheronCtl200:
             thermistor_ohm=thermistor_ohm,
             errors=await self._errors(),
         )
+
+    async def _require_output(self, on: bool) -> None:
+        if await self._is_on() is not on:
+            raise Refused(f"{MODEL}: the laser stays {'off' if on else 'on'}{await self._reason()}")
 
     async def _is_on(self) -> bool:
         reply = await self._ask("lason")

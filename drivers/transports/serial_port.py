@@ -6,6 +6,7 @@ CRTSCTS on, a TDC1 stores what was sent to it at random (its readevents4a.c).
 """
 
 import os
+import termios
 
 import serial
 import trio
@@ -40,7 +41,7 @@ class SerialTransport:
 
 
 def _open(path: str, baud: int) -> serial.Serial:
-    return serial.Serial(
+    port = serial.Serial(
         path,
         baud,
         bytesize=serial.EIGHTBITS,
@@ -52,6 +53,10 @@ def _open(path: str, baud: int) -> serial.Serial:
         dsrdtr=False,
         exclusive=True,
     )
+    attributes = termios.tcgetattr(port.fileno())
+    attributes[6][termios.VMIN] = 1  # pyserial's 0 makes silence look like the end of the file
+    termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
+    return port
 
 
 async def open_serial(path: str, *, baud: int, name: str) -> SerialTransport:
@@ -64,6 +69,6 @@ async def open_serial(path: str, *, baud: int, name: str) -> SerialTransport:
     """
     try:
         port = await trio.to_thread.run_sync(_open, path, baud)
-    except (OSError, ValueError) as error:  # SerialException is an OSError
+    except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
         raise NoReply(f"{name}: cannot open: {error}") from error
     return SerialTransport(port, name=name)

@@ -84,9 +84,50 @@ async def test_an_impossible_current_never_reaches_the_laser(current_ma):
 
 async def test_an_open_interlock_is_refused_by_name(autojump_clock):
     with (
-        expect(*GREETING, says("lason 1", "0"), says("lason", "0"), says("err", "C0")) as wire,
+        expect(
+            *GREETING,
+            says("lason", "0"),
+            says("lason 1", "0"),
+            says("lason", "0"),
+            says("err", "C0"),
+        ) as wire,
         pytest.raises(Refused, match=r"stays off.*interlock is open, interlock triggered"),
     ):
+        await KoheronCtl200(wire).set_output(on=True)
+
+
+async def test_light_is_there_when_the_soft_start_is_over(autojump_clock):
+    with expect(
+        *GREETING,
+        says("lason", "0"),
+        says("lason 1", "1"),
+        says("lason", "1"),
+        says("ldelay", "2500"),
+        says("lason", "1"),
+    ) as wire:
+        laser = KoheronCtl200(wire)
+        await laser.set_output(on=True)
+        assert trio.current_time() == pytest.approx(2.5 + 0.6)
+
+
+async def test_an_interlock_that_opens_during_the_soft_start_is_refused(autojump_clock):
+    with (
+        expect(
+            *GREETING,
+            says("lason", "0"),
+            says("lason 1", "1"),
+            says("lason", "1"),
+            says("ldelay", "10"),
+            says("lason", "0"),
+            says("err", "80"),
+        ) as wire,
+        pytest.raises(Refused, match="stays off: interlock triggered"),
+    ):
+        await KoheronCtl200(wire).set_output(on=True)
+
+
+async def test_a_laser_that_is_on_need_not_start_softly(autojump_clock):
+    with expect(*GREETING, says("lason", "1"), says("lason 1", "1"), says("lason", "1")) as wire:
         await KoheronCtl200(wire).set_output(on=True)
 
 

@@ -136,6 +136,16 @@ async def test_a_pty_is_opened_raw_and_carries_every_byte(form):
                 assert await Reader(transport, name="pty").exactly(2048) == every_byte
 
 
+async def test_silence_on_a_serial_line_is_waited_out():
+    with pty_pair() as (master, path):
+        async with open_transport(f"serial:{path}") as transport:
+            with trio.move_on_after(0.05) as scope:
+                await transport.receive_some()
+            assert scope.cancelled_caught
+            os.write(master, b"at last")
+            assert await transport.receive_some() == b"at last"
+
+
 def read_exactly(fd: int, n_bytes: int) -> bytes:
     data = b""
     while len(data) < n_bytes:

@@ -1,0 +1,36 @@
+"""Every instrument of the rig conforms to its kind."""
+
+import os
+
+from drivers import catalogue, conformance
+from hil.rig import Found
+
+
+async def test_laser(laser: Found) -> None:
+    listed = laser.instrument
+    assert listed.current_ma is not None
+    async with catalogue.open_laser(listed.model, listed.resource) as opened:
+        await conformance.check_laser(opened, current_ma=listed.current_ma)
+
+
+async def test_attenuator(attenuator: Found) -> None:
+    listed = attenuator.instrument
+    async with catalogue.open_attenuator(listed.model, listed.resource) as opened:
+        await conformance.check_attenuator(opened)
+
+
+async def test_encoder(encoder: Found) -> None:
+    listed = encoder.instrument
+    assert listed.key_file is not None
+    key = (encoder.folder / listed.key_file).read_bytes()
+    async with catalogue.open_encoder(listed.model, listed.resource, key, os.urandom) as opened:
+        await conformance.check_encoder(opened)
+
+
+async def test_time_tagger(time_tagger: Found) -> None:
+    listed = time_tagger.instrument
+    async with catalogue.open_time_tagger(
+        listed.model, listed.resource, inputs=listed.inputs
+    ) as opened:
+        tags = await conformance.check_time_tagger(opened)
+        print(f"\n{listed.resource}: {tags.times_ps.size / (tags.until_ps * 1e-12):.0f} tags/s")
