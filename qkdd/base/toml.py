@@ -75,18 +75,22 @@ def _decode_path(kind: type, value: object) -> object:
 
 def _bare(kind: Kind, value: object) -> Kind:
     """Strip what does not matter for walking: Annotated, and ``| None`` where there is a value."""
-    while get_origin(kind) is Annotated:
+    while _origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    if get_origin(kind) in (Union, types.UnionType) and value is not None:
+    if _origin(kind) in (Union, types.UnionType) and value is not None:
         rest = [one for one in get_args(kind) if one is not type(None)]
         if len(rest) == 1:
             return _bare(rest[0], value)
     return kind
 
 
+def _origin(kind: Kind) -> object:
+    return get_origin(kind)
+
+
 def _item(kind: Kind) -> type[msgspec.Struct] | None:
     """Return the struct that ``kind`` is a list or tuple of, if it is one."""
-    if get_origin(kind) not in (list, tuple):
+    if _origin(kind) not in (list, tuple):
         return None
     item = get_args(kind)[0]
     return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None

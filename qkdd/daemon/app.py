@@ -1,5 +1,6 @@
 """The composition root: one relay, built of its rooms and run until it is told to stop."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -37,6 +38,9 @@ BOARD_KEY_BYTES = 32
 SWITCH_INTERVAL_S = 0.0005
 """The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
 GATHER_EVERY_S = 1.0
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h of glibc
+MAPPED_FROM_BYTES = 256 * 1024
+MALLOC_ARENAS = 2
 
 
 @dataclass(slots=True)
@@ -215,6 +219,14 @@ def _snapshot(
 
 
 def _harden() -> None:
-    """No core dumps, and short turns of the interpreter."""
+    """No core dumps, short turns of the interpreter, and freed blocks back to the system.
+
+    glibc would raise its limit for mapped blocks to 32 MB after the first large one is freed, and
+    then keep both the memory and what was in it.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
+        mallopt(M_ARENA_MAX, MALLOC_ARENAS)

@@ -10,9 +10,10 @@ from qkdd.base.errors import PeerError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-QUEUE_MESSAGES = 64
-"""Enough for every answer that one side may send before it waits for the other; a message holds
-at most about 0.7 MB, and the long ones (clicks, seeds) are consumed as they come."""
+QUEUE_MESSAGES = 16
+"""A block's clicks come as 60 messages of half a megabyte: what does not fit waits in the peer.
+The two ends of a block talk in turns, and where they overlap (syndromes and verdicts) the answers
+are a few bytes each: neither can fill the other's queue while its own is full."""
 
 
 class Mailbox:
