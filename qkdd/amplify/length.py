@@ -89,11 +89,11 @@ def secret_length(
     reason = None if bits else _why_none(counts, worst, disclosed_bits)
     if settings.announced_bits_per_pulse is not None:
         announced = math.floor(settings.announced_bits_per_pulse * n_pulses)
-        if bits < announced:
-            reason = f"{bits} bits proved, {announced} announced: abort" + (
-                f" ({reason})" if reason else ""
-            )
-        bits = announced if bits >= announced else 0
+        accepted = bits >= announced > 0
+        if not accepted:
+            more = f" ({reason})" if reason else ""
+            reason = f"{bits} bits proved, {announced} announced: abort{more}"
+        bits = announced if accepted else 0
     return SecretLength(
         bits=bits,
         estimate=worst,

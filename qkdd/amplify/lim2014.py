@@ -25,6 +25,14 @@ def phase_error(v1_test: float, s1_test: float, s1: float, share: float) -> floa
     return min(0.5, b + printed_gamma(b, s1_test, s1, share))
 
 
+def unknown_bits(s0: float, s1: float, phi: float, n_key: int) -> float:
+    """Lower bound of what Eve does not know of the detections, s0 + s1 (1 - h(phi)).
+
+    Counts that contradict the source can give more than was detected; the detections are the cap.
+    """
+    return min(float(n_key), s0 + s1 * (1.0 - binary_entropy(phi)))
+
+
 def lim_2014(
     counts: DecoyCounts, source: Source, disclosed_bits: int, *, eps_sec: float, eps_cor: float
 ) -> Estimate:
@@ -42,5 +50,5 @@ def lim_2014(
         v1_test=v1_test,
         phi=phi,
         overhead_bits=overhead_bits,
-        raw_bits=s0 + s1 * (1.0 - binary_entropy(phi)) - disclosed_bits - overhead_bits,
+        raw_bits=unknown_bits(s0, s1, phi, counts.n_key) - disclosed_bits - overhead_bits,
     )

@@ -8,8 +8,7 @@ import math
 
 from qkdd.amplify.concentration import hoeffding, hoeffding_delta
 from qkdd.amplify.decoy import Estimate, Source
-from qkdd.amplify.lim2014 import phase_error
-from qkdd.amplify.sampling import binary_entropy
+from qkdd.amplify.lim2014 import phase_error, unknown_bits
 
 TERMS = 19
 """eps_sec = 2[a1 + 2 a2 + a3] + nu + 6 e1 + 4 e2, all equal (A24)."""
@@ -49,8 +48,8 @@ def rusca_2018(
     mu1, mu2 = source.mus
     (_, high1), (low2, _) = source.scaled(key, interval)
     s0 = source.tau(0) / (mu1 - mu2) * (mu1 * low2 - mu2 * high1)  # (A19)
-    s0 = min(max(0.0, s0), float(sum(key)))
     s1 = single_photons(key, key_errors, source, share)
+    s0 = min(max(0.0, s0), float(sum(key)))
     s1_test = single_photons(test, test_errors, source, share)
     (_, wrong1), (wrong2, _) = source.scaled(test_errors, interval)
     v1_test = max(0.0, source.tau(1) / (mu1 - mu2) * (wrong1 - wrong2))  # (A22)
@@ -63,5 +62,5 @@ def rusca_2018(
         v1_test=v1_test,
         phi=phi,
         overhead_bits=overhead_bits,
-        raw_bits=s0 + s1 * (1.0 - binary_entropy(phi)) - disclosed_bits - overhead_bits,
+        raw_bits=unknown_bits(s0, s1, phi, sum(key)) - disclosed_bits - overhead_bits,
     )

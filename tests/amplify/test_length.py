@@ -4,7 +4,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.keyrate import Link
@@ -43,6 +43,12 @@ def with_more(counts: DecoyCounts, **changes: tuple[int, int, int]) -> DecoyCoun
 
 @pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.proof)
 @given(counts=block_counts(), leak=st.integers(0, 10**7))
+@example(  # empty and single photons together more than all detections
+    counts=DecoyCounts(
+        key=(0, 1308, 292), test=(0, 104, 0), test_errors=(0, 0, 0), key_errors=(0, 0, 0)
+    ),
+    leak=1,
+)
 def test_any_counts_give_a_sane_length_or_a_reason(proof, counts, leak) -> None:
     length = secret_length(counts, LIGHT, leak, proof, n_pulses=N_PULSES)
     assert 0 <= length.bits <= max(0, counts.n_key - leak)
@@ -76,6 +82,13 @@ def test_length_never_grows_with_leak_or_with_weak_or_signal_errors(
 
 @pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.proof)
 @given(counts=block_counts(), log10_eps=st.floats(-30, -4), smaller=st.floats(0.1, 5))
+@example(  # more empty pulses than the source can have sent
+    counts=DecoyCounts(
+        key=(0, 8274, 997), test=(0, 1212, 87), test_errors=(0, 0, 0), key_errors=(0, 0, 0)
+    ),
+    log10_eps=-4.0,
+    smaller=1.0,
+)
 def test_length_never_grows_as_the_epsilons_shrink(proof, counts, log10_eps, smaller) -> None:
     def raw(eps_sec: float, eps_cor: float) -> float:
         demand = msgspec.structs.replace(proof, eps_sec=eps_sec, eps_cor=eps_cor)
@@ -142,6 +155,8 @@ def test_a_fixed_length_proof_gives_the_announced_length_or_nothing() -> None:
         assert (length.reason is None) == bool(bits)
         if length.reason:
             assert "8000000 announced: abort" in length.reason
+    nothing = ProofSettings(proof="lim-2014", announced_bits_per_pulse=1e-12)
+    assert "0 announced: abort" in str(Link().length(16.0, nothing).reason)
 
 
 @pytest.mark.parametrize(
