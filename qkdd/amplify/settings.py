@@ -8,13 +8,17 @@ from msgspec import Meta
 Proof: TypeAlias = Literal["variable-length", "lim-2014", "rusca-2018"]
 
 
+MIN_EPS_COR = 1e-19
+"""What a 64-bit block hash can promise: 2^-64 and a little, for blocks of any length."""
+
+
 class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which theorem gives the length, and with what probabilities of failure per block."""
 
     proof: Proof = "variable-length"
     eps_sec: Annotated[float, Meta(gt=0, le=1e-3)] = 1e-12
     """Secrecy of one block: half the trace distance to a key Eve knows nothing of."""
-    eps_cor: Annotated[float, Meta(gt=0, le=1e-3)] = 1e-15
+    eps_cor: Annotated[float, Meta(ge=MIN_EPS_COR, le=1e-3)] = 1e-15
     """Probability that the two ends hold different keys after a block was accepted."""
     mu_uncertainty: Annotated[float, Meta(ge=0, le=0.2)] = 0.0
     """Relative uncertainty of each mean photon number; the shortest length over the corners of
@@ -24,9 +28,10 @@ class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         # msgspec checks the ranges above on decode only; a wrong epsilon built by hand is worse.
-        for name, value in (("eps_sec", self.eps_sec), ("eps_cor", self.eps_cor)):
-            if not 0.0 < value <= 1e-3:
-                raise ValueError(f"{name} {value} is not in (0, 0.001]")
+        if not 0.0 < self.eps_sec <= 1e-3:
+            raise ValueError(f"eps_sec {self.eps_sec} is not in (0, 0.001]")
+        if not MIN_EPS_COR <= self.eps_cor <= 1e-3:
+            raise ValueError(f"eps_cor {self.eps_cor} is not in [{MIN_EPS_COR}, 0.001]")
         if not 0.0 <= self.mu_uncertainty <= 0.2:
             raise ValueError(f"mu_uncertainty {self.mu_uncertainty} is not in [0, 0.2]")
         fixed = self.proof != "variable-length"

@@ -203,6 +203,7 @@ def test_numbers_that_contradict_each_other_are_refused() -> None:
         {"eps_sec": 0.0},
         {"eps_sec": float("nan")},
         {"eps_cor": 1.0},
+        {"eps_cor": 5e-20},
         {"mu_uncertainty": -0.1},
         {"proof": "lim-2014"},
         {"announced_bits_per_pulse": 0.001},
