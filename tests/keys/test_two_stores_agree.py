@@ -1,0 +1,188 @@
+"""Two stores under random work, cuts and kills: nothing twice, and equal after reconnecting."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from qkdd.base.errors import LinkLost, OutOfKey
+from qkdd.base.ids import NodeId, SaeId
+from qkdd.base.secret import Secret
+from qkdd.keys.digest import read_digests
+from qkdd.keys.errors import DamagedBlock, KeyNotFound
+from qkdd.keys.layout import Region, chunk_id
+from qkdd.keys.links import Phase
+from qkdd.keys.messages import BlockBurned
+from tests.keys.pair_of_stores import LINK, End, Pair
+
+MASTER, LOCAL, SLAVE, SECOND = (SaeId(name) for name in ("m", "local", "s1", "s2"))
+WHICH = st.integers(0, 1)
+
+
+class TwoStores(RuleBasedStateMachine):
+    """The model: who was handed which bytes, and where each key's bytes came from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.pair = Pair(Path(self.folder.name), auth_stride_bytes=64).up()
+        self.reserved: list[tuple[Any, int]] = []  # key ID, owner
+        self.copies: dict[tuple[Any, str], bytes] = {}
+        self.rotten = False
+
+    def teardown(self) -> None:
+        self.heal()
+        self.pair.close()
+        self.folder.cleanup()
+
+    def end(self, which: int) -> End:
+        return self.pair.ends[which]
+
+    def is_up(self, which: int) -> bool:
+        return self.end(which).store._links.session(LINK).phase is Phase.UP
+
+    def hand(self, key_id: Any, sae: str, secret: Secret) -> None:
+        """Note a delivery; the same SAE never gets a key again, and all get the same bytes."""
+        assert (key_id, sae) not in self.copies
+        key = bytes(secret.reveal())
+        for (other, _), copy in self.copies.items():
+            assert (other == key_id) == (copy[:16] == key[:16])
+        self.copies[key_id, sae] = key
+
+    @rule(n_bytes=st.integers(0, 9_000), auth=st.integers(0, 200), ends=st.integers(0, 3))
+    def distil(self, n_bytes: int, auth: int, ends: int) -> None:
+        """At both ends, at one, or at none (a number is lost)."""
+        if not (self.is_up(0) and self.is_up(1)):
+            return
+        number = max(end.store.next_block_no(LINK) for end in self.pair.ends)
+        key = self.pair.key_dice.randbytes(n_bytes)
+        for which in (0, 1):
+            if ends != 1 + which:
+                self.end(which).say(
+                    *self.end(which).store.prepare_block(
+                        LINK, number, Secret.from_bytes(key), n_bits=8 * n_bytes, auth_bytes=auth
+                    )
+                )
+
+    @rule(which=WHICH, number=st.integers(1, 9), size=st.sampled_from([64, 128, 256, 4_096]))
+    def reserve(self, which: int, number: int, size: int) -> None:
+        size = max(size, 128)
+        try:
+            reservation = self.end(which).store.reserve_keys(
+                LINK, number, size, MASTER, [SLAVE, SECOND], 0, local_slaves=[LOCAL]
+            )
+        except (OutOfKey, LinkLost):
+            return
+        self.end(which).say(reservation.announcement)
+        self.reserved += [(record.key_id, which) for record in reservation.records]
+
+    @rule(data=st.data(), sae=st.sampled_from([MASTER, LOCAL, SLAVE, SECOND]))
+    def deliver(self, data: st.DataObject, sae: SaeId) -> None:
+        """Master and local slave ask the owner, the others its peer, whatever was promised."""
+        if not self.reserved:
+            return
+        key_id, owner = data.draw(st.sampled_from(self.reserved))
+        place = owner if sae in (MASTER, LOCAL) else 1 - owner
+        if sae in (SLAVE, SECOND) and not data.draw(st.booleans()):
+            return
+        store = self.end(place).store
+        try:
+            if sae == MASTER:
+                (key,) = store.deliver_to_master(LINK, [key_id])
+            else:
+                (key,) = store.fetch_keys([key_id], sae, MASTER)
+        except (KeyNotFound, LinkLost):
+            return
+        except DamagedBlock as damaged:
+            assert self.rotten
+            if self.is_up(place):
+                self.end(place).say(BlockBurned(block_no=damaged.block_no))
+            return
+        self.hand(key_id, sae, key)
+
+    @rule(which=WHICH)
+    def confirm(self, which: int) -> None:
+        if self.is_up(which):
+            message = self.end(which).store.confirmations(LINK)
+            if message is not None:
+                self.end(which).say(message)
+
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        """A master went away: its key is burned, unless it has it."""
+        if self.reserved:
+            key_id, owner = data.draw(st.sampled_from(self.reserved))
+            self.end(owner).store.burn_keys(LINK, [key_id])
+
+    @rule(which=WHICH, count=st.integers(1, 6))
+    def carry(self, which: int, count: int) -> None:
+        for _ in range(count):
+            self.pair.pass_one(self.end(which))
+
+    @rule()
+    def carry_all(self) -> None:
+        self.pair.pump()
+
+    @rule(which=WHICH)
+    def kill(self, which: int) -> None:
+        self.end(which).kill()
+        self.pair.cut()
+
+    @rule()
+    def cut(self) -> None:
+        self.pair.cut()
+
+    @rule()
+    def connect(self) -> None:
+        """Only begun: what follows may cut it at any message of the agreement."""
+        self.pair.connect()
+
+    @precondition(lambda self: not self.rotten)
+    @rule(which=WHICH, region=st.sampled_from([Region.HALF_ALICE, Region.HALF_BOB]))
+    def rot(self, which: int, region: Region) -> None:
+        db = self.end(which).store._db
+        row = db.one("SELECT id FROM segments WHERE block_no > 0 AND state = 1 LIMIT 1")
+        if row is not None:
+            chunk = chunk_id(row["id"], region, 0)
+            db.run("UPDATE sealed SET data = zeroblob(50) WHERE id = ?", chunk)
+            self.rotten = True
+
+    @rule()
+    def heal(self) -> None:
+        """Reconnect and compare: accounts to the bit, and what is left to the byte."""
+        self.pair.up()
+        assert self.is_up(0)
+        assert self.is_up(1)
+        self.pair.accounts_are_equal()
+        for end in self.pair.ends:
+            assert end.store.account(LINK) == end.store.account(LINK)
+        digests = [
+            read_digests(e.path, Secret.from_bytes(e.name.encode().ljust(32, b"m")), NodeId(e.name))
+            for e in self.pair.ends
+        ]
+        if not self.rotten:
+            assert digests[0] == digests[1]
+        self.pair.accounts_are_equal()
+        delivered = {key_id for key_id, _ in self.copies}
+        n_bits = sum(
+            8 * next(len(c) for (k, _), c in self.copies.items() if k == key_id)
+            for key_id in delivered
+        )
+        assert self.pair.alice.store.account(LINK).delivered == n_bits
+
+
+@pytest.mark.parametrize("n_examples", [15])
+def test_two_stores_never_give_a_key_twice_and_agree_after_any_crash(n_examples) -> None:
+    run_state_machine_as_test(
+        TwoStores,
+        settings=settings(
+            max_examples=n_examples,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
