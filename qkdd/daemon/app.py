@@ -99,16 +99,18 @@ async def _serve(
     started_s = trio.current_time()
     snapshot = partial(_snapshot, relay, statuses, accounts, started_s)
     async with trio.open_nursery() as users:
-        async with trio.open_nursery() as nursery:
-            await users.start(store.run)
-            await nursery.start(_gather, store, accounts)
-            await nursery.start(serve_status, relay.node.status_socket, snapshot)
-            await nursery.start(_deliver, relay, office)
-            for link in relay.links:
-                service = _link_service(relay, link, store, office, statuses[LinkId(link.name)])
-                await nursery.start(service.run)
-            task_status.started()
-        users.cancel_scope.cancel()
+        await users.start(store.run)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_gather, store, accounts)
+                await nursery.start(serve_status, relay.node.status_socket, snapshot)
+                await nursery.start(_deliver, relay, office)
+                for link in relay.links:
+                    service = _link_service(relay, link, store, office, statuses[LinkId(link.name)])
+                    await nursery.start(service.run)
+                task_status.started()
+        finally:
+            store.stop()
 
 
 async def _deliver(

@@ -64,6 +64,7 @@ class StoreService:
         self._store = store
         self._send, self._receive = trio.open_memory_channel[_Job[Any]](WAITING_OPERATIONS)
         self._thread = trio.CapacityLimiter(1)
+        self._scope = trio.CancelScope(shield=True)
         self._next: _Job[Any] | None = None
 
     async def do(
@@ -91,8 +92,20 @@ class StoreService:
             await job.done.wait()
         return job.result()
 
+    def stop(self) -> None:
+        """End :meth:`run`, once nobody needs the store any more."""
+        self._scope.cancel()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; what waits then is answered with an error."""
+        """Serve until :meth:`stop`; what waits then is answered with an error.
+
+        A cancellation from outside is not heard: users that are cancelled still have words for
+        the store on their way out.
+        """
+        with self._scope:
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
         try:
             while True:
