@@ -192,6 +192,6 @@ class EncoderLight:
     def _wipe_below(self, pulse: int) -> None:
         if self._plan is None:
             return
-        for block in list(self.seeds.blocks):
-            if self._plan.block_start(block + 1) <= pulse:
-                self.seeds.wipe_block(block)
+        present = self._plan.block_at(pulse)
+        for block in [block for block in self.seeds.blocks if block < present]:
+            self.seeds.wipe_block(block)

@@ -251,6 +251,13 @@ def test_a_host_of_another_version_hears_the_boards_version() -> None:
     assert closed.value.last_words == b"QMSE\x01\0\0\0" + BOARD_NONCE
 
 
+@pytest.mark.parametrize("hello", [b"QMSF\x01\0\0\0", b"QMSE\x01\1\0\0", b"QMSE\x01\0\0\1"])
+def test_something_else_than_a_host_hears_nothing(hello: bytes) -> None:
+    with pytest.raises(Closed) as closed:
+        Host().board.receive(hello + HOST_NONCE, 0)
+    assert closed.value.last_words == b""
+
+
 @given(st.lists(st.integers(1, 40), max_size=30))
 def test_chunking_does_not_matter(sizes: list[int]) -> None:
     host = a_host()

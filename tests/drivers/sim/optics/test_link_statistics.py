@@ -26,7 +26,7 @@ BENCHES: dict[str, dict[str, Any]] = {
     "default mu, a short fibre": {},
     "bright: every fifth pulse clicks": {
         "mu": 2.0,
-        "fibre": Fibre(length_km=0.0, loss_db=4.0),
+        "fibre": Fibre(length_km=0.0, loss_db=4.0, misalignment=0.1),
         "plan": replace(PLAN, pulse_rate_hz=10_000_000, frame_pulses=1_000_000),
     },
     "dim, dark counts as many as photons": {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from drivers.kernels import clicks, expand
 from drivers.sim.config import Fibre, Receiver
-from drivers.sim.optics.clicks import FWHM_PER_SIGMA
+from drivers.sim.optics.clicks import FWHM_PER_SIGMA, Detectors
 from drivers.sim.optics.link import MAX_CANDIDATE_HZ, draw_candidates, link_seed
 from drivers.sim.optics.tagger_clock import TaggerClock
 from tests.drivers.sim.optics.optical_bench import IDEAL, PLAN, Bench, states_by_the_book
@@ -23,6 +23,10 @@ PERIOD_PS = 10_000
 
 def ideal(**changes: float) -> Receiver:
     return msgspec.structs.replace(IDEAL, **changes)
+
+
+def dice(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
 
 
 def test_a_pulse_arrives_after_its_flight_and_the_electrical_delay() -> None:
@@ -91,7 +95,8 @@ def test_the_length_of_a_step_changes_nothing(step_ns: int) -> None:
     """Order, recovery and numbers hold; jitter over several periods mixes the pulses."""
     receiver = ideal(jitter_ps=60_000.0, recovery_ns=100.0, dark_hz=20_000.0)
     plan = replace(PLAN, preamble_pulses=0, calibration_pulses=0)
-    bench = Bench(mu=0.2, receiver=receiver, seed=step_ns, plan=plan)
+    fibre = Fibre(length_km=0.0, loss_db=6.0)  # nothing in flight covers for jitter that is early
+    bench = Bench(mu=0.2, fibre=fibre, receiver=receiver, seed=step_ns, plan=plan)
     bench.start()
     n_ms = 2 if step_ns < 1000 else 60
     times_ps, channels = bench.run(0, n_ms * MS, step_ns)
@@ -198,7 +203,7 @@ def test_pulses_of_a_block_without_seed_are_dark() -> None:
 
 @given(st.integers(1, 500), st.floats(0.0, 5.0), st.integers(0, 1000))
 def test_candidates_are_ordered_pulses_of_the_step(n: int, per_pulse: float, seed: int) -> None:
-    pulses = draw_candidates(np.random.Generator(np.random.Philox(seed)), n, per_pulse)
+    pulses = draw_candidates(dice(seed), n, per_pulse)
     assert (np.diff(pulses) >= 0).all()
     assert all(0 <= pulse < n for pulse in pulses[[0, -1]]) if pulses.size else True
 
@@ -206,12 +211,56 @@ def test_candidates_are_ordered_pulses_of_the_step(n: int, per_pulse: float, see
 def test_candidates_of_a_pulse_are_poisson() -> None:
     """Share of pulses with 0, 1, 2, 3 events against the Poisson law, 5 sigma."""
     n, mean = 400_000, 0.7
-    pulses = draw_candidates(np.random.Generator(np.random.Philox(5)), n, mean)
+    pulses = draw_candidates(dice(5), n, mean)
     events = np.bincount(pulses, minlength=n)
     for k in range(4):
         chance = math.exp(-mean) * mean**k / math.factorial(k)
         count = int(np.sum(events == k))
         assert abs(count - n * chance) < 5 * math.sqrt(n * chance * (1 - chance)), k
+
+
+def test_recovery_goes_on_across_steps() -> None:
+    """Two links with the same dice, whole and cut between any two clicks, see the same clicks."""
+    keys = np.sort(np.random.default_rng(3).integers(0, 4_000_000, 2000))
+    whole, cut = (Detectors(ideal(recovery_ns=5.0), dice(1)) for _ in range(2))
+    for detectors in (whole, cut):
+        detectors.light(keys >> 2, (keys & 3).astype(np.uint8), period_ps=1.0, origin_ps=0.0)
+    once = whole.advance(1_000_000, light_after_ps=1_000_000)
+    steps = [cut.advance(997, light_after_ps=997) for _ in range(1003 + 1)]
+    np.testing.assert_array_equal(once.times_ps, np.concatenate([e.times_ps for e in steps]))
+    np.testing.assert_array_equal(once.channels, np.concatenate([e.channels for e in steps]))
+    assert 500 < once.times_ps.size < 1500
+
+
+def test_light_that_comes_step_by_step_is_the_same_light() -> None:
+    """Jitter of 100 ns carries clicks over the ends of steps of 100 ns, forward and back."""
+    receiver = ideal(recovery_ns=30.0, jitter_ps=100_000.0)
+    whole, cut = (Detectors(receiver, dice(1)) for _ in range(2))
+    pulses = np.arange(1000)
+    ports = (pulses % 4).astype(np.uint8)
+    far_ps = 10**9
+    whole.light(pulses, ports, period_ps=10_000.0, origin_ps=0.0)
+    once = whole.advance(far_ps, light_after_ps=2 * far_ps)
+    steps = []
+    for part in np.split(pulses, 100):
+        cut.light(part - part[0], ports[part], period_ps=10_000.0, origin_ps=0.0)
+        steps.append(cut.advance(100_000, light_after_ps=100_000))
+    steps.append(cut.advance(far_ps, light_after_ps=2 * far_ps))
+    # what the jitter puts before the very beginning is told as of the beginning
+    expected_ps = np.maximum(once.times_ps, 0)
+    np.testing.assert_array_equal(np.concatenate([e.times_ps for e in steps]), expected_ps)
+    assert 300 < expected_ps.size < 1000
+
+
+def test_a_milliwatt_is_so_many_photons() -> None:
+    """h c = 1.98644586e-25 J m: 1 mW at 1550.12 nm is 7.803e7 photons in 10 ns."""
+    link = Bench().link
+    link.laser_power_mw, link.attenuation_db = 1.0, 42.0
+    photons = 1e-3 * 10e-9 / (1.98644586e-25 / 1550.12e-9)
+    assert abs(photons - 7.803e7) < 1e4
+    assert math.isclose(link.signal_mu(1e8), photons * 10**-8.2, rel_tol=1e-8)
+    link.shutter_open = False
+    assert link.signal_mu(1e8) == 0.0
 
 
 def test_blinding_light_costs_bounded_work() -> None:
