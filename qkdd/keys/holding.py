@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import LinkId
+from qkdd.keys.copies import Copies
 from qkdd.keys.database import Database
-from qkdd.keys.delivery import Copies
 from qkdd.keys.layout import Region, half_of, other
 from qkdd.keys.links import Links
 from qkdd.keys.messages import (

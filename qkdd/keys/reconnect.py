@@ -5,8 +5,9 @@ from qkdd.base.ids import LinkId
 from qkdd.keys.account import account_of
 from qkdd.keys.agree import Cursors, Resolution, resolve
 from qkdd.keys.blocks import Blocks
+from qkdd.keys.copies import Copies
 from qkdd.keys.database import Database
-from qkdd.keys.delivery import Copies, Owner
+from qkdd.keys.delivery import Owner
 from qkdd.keys.holding import Holder
 from qkdd.keys.layout import Region
 from qkdd.keys.links import Links, Phase
