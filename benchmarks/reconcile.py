@@ -82,13 +82,19 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=160)
     parser.add_argument("--qber", type=float, nargs="+", default=[0.01, 0.02, 0.03, 0.05])
     parser.add_argument("--margin", type=float, default=ReconcileSettings().margin)
+    parser.add_argument("--spread", type=float, default=ReconcileSettings().spread)
     parser.add_argument("--iterations", type=int, default=ReconcileSettings().max_iterations)
     parser.add_argument("--backend", choices=ldpc.backends())
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     ldpc.force(options.backend)
-    settings = ReconcileSettings(margin=options.margin, max_iterations=options.iterations)
-    print(f"backend {ldpc.backend()}, margin {settings.margin}, {options.frames} frames")
+    settings = ReconcileSettings(
+        margin=options.margin, spread=options.spread, max_iterations=options.iterations
+    )
+    print(
+        f"backend {ldpc.backend()}, margin {settings.margin}, spread {settings.spread}, "
+        f"{options.frames} frames"
+    )
     print("   QBER  f 1-way  f 2-way  /limit      lost  tries/f  Bob Mb/s  Alice Mb/s")
     for qber in options.qber:
         print(measure(qber, options.frames, settings, options.seed), flush=True)

@@ -59,7 +59,7 @@ class Placer:
             column = self._shifts(rows)
             if column is None:
                 continue
-            cycles = self._short_cycles(column) if len(rows) <= 3 else 0
+            cycles = self._short_cycles(column) if len(rows) <= 3 else 0  # heavy ones forgive
             if best is None or cycles < best[0]:
                 best = (cycles, column)
             if cycles == 0:
@@ -125,7 +125,7 @@ def build(
         placer.place(sorted(int(row) for row in pair), tries=60)
     for degree in sorted(d for d in counts if d > 2):
         for _ in range(counts[degree]):
-            placer.place(placer.pick_rows(degree), tries=60 if degree == 3 else 4)
+            placer.place(placer.pick_rows(degree), tries=60 if degree == 3 else 12)
     width = round(float(placer.load.mean()))
     for _ in range(more):
         placer.extend(width)

@@ -99,6 +99,7 @@ def search(
     steps: int = 500,
     most: int = 14,
     twos: float = 0.6,
+    start: Mapping[int, int] | None = None,
 ) -> tuple[dict[int, int], float]:
     """Return column counts by degree and their threshold QBER.
 
@@ -108,8 +109,10 @@ def search(
     limit = capacity_step(rows / columns)
     degrees = [d for d in DEGREES if d <= min(most, rows - 1)]
     counts = dict.fromkeys(degrees, 0)
-    counts[2], counts[degrees[-1]] = rows // 3, columns // 10
-    counts[3] = columns - counts[2] - counts[degrees[-1]]
+    for degree, n in (start or {2: rows // 3, 3: columns, most: columns // 10}).items():
+        counts[max(d for d in degrees if d <= degree)] += n
+    counts[2] = min(counts[2], int((rows - 1) * twos))
+    counts[3] += columns - sum(counts.values())
     best = threshold(counts, rows, limit, limit + 3000)
     for _ in range(steps):
         trial = dict(counts)

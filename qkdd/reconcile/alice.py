@@ -47,7 +47,7 @@ class AliceReconciler:
             raise ValueError(f"{intensities.size} intensities for {bits.size} bits")
         self._block_no = block_no
         self._bits = bits
-        self._counts = np.bincount(intensities, minlength=3)
+        self._counts = [int(np.count_nonzero(intensities == k)) for k in range(3)]
         self._qber_ppm = round(qber_estimate * 1e6)
         self._settings = settings
         self._entropy = entropy

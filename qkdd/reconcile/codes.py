@@ -14,14 +14,17 @@ import numpy.typing as npt
 
 from qkdd.kernels.ldpc import Graph
 
-CODE_FAMILY = "qc-256x256-1:d34a397f13e67bec"
+CODE_FAMILY = "qc-512x128-1:41ee527d2c7181c3"
 """Name and digest of the matrices (of every array in data/codes.npz, in order of name)."""
 
-Z = 256
-N_COLUMNS = 256
+Z = 128
+N_COLUMNS = 512
 FRAME_BITS = Z * N_COLUMNS
-ROUNDS = 6
-"""Blind rounds for which every code has rows."""
+ROUND_STEPS = (1, 1, 1, 2, 2, 3, 3, 3)
+"""Steps of rows that each blind round reveals, about 2 % of the base each: small ones for frames
+that just missed, larger ones for an estimate that was wrong."""
+
+ROUNDS = len(ROUND_STEPS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,32 +44,43 @@ class Code:
 
     def rows_after(self, round_no: int) -> int:
         """How many rows of circulants the peer has seen after ``round_no`` blind rounds."""
-        return self.rows + round_no * self.step_rows
+        return self.rows + sum(ROUND_STEPS[:round_no]) * self.step_rows
 
     def check_bits(self, round_no: int) -> int:
         """How many parities round ``round_no`` sends (round 0: the base)."""
-        return Z * (self.rows if round_no == 0 else self.step_rows)
+        if round_no == 0:
+            return Z * self.rows
+        return Z * ROUND_STEPS[round_no - 1] * self.step_rows
 
 
 @lru_cache(maxsize=1)
 def family() -> tuple[Code, ...]:
     """Load the codes, from few parities to many."""
     with (files("qkdd.reconcile") / "data" / "codes.npz").open("rb") as file, np.load(file) as data:
+        table = zip(data["rows"], data["step_rows"], data["threshold_ppm"], strict=True)
         return tuple(
-            Code(
-                rows=int(rows),
-                step_rows=int(step),
-                threshold=int(ppm) * 1e-6,
-                row_start=np.concatenate(
-                    [[0], np.cumsum(data[f"widths_{rows}"], dtype=np.int32)]
-                ).astype(np.int32),
-                columns=data[f"columns_{rows}"].astype(np.int32),
-                shifts=data[f"shifts_{rows}"].astype(np.int32),
-            )
-            for rows, step, ppm in zip(
-                data["rows"], data["step_rows"], data["threshold_ppm"], strict=True
-            )
+            _code(int(rows), int(step), int(ppm), data[f"gaps_{rows}"], data[f"shifts_{rows}"])
+            for rows, step, ppm in table
         )
+
+
+def _code(
+    rows: int,
+    step_rows: int,
+    threshold_ppm: int,
+    gaps: npt.NDArray[np.uint16],
+    shifts: npt.NDArray[np.uint8],
+) -> Code:
+    """Unfold one code: circulants are stored as distances in the matrix, read row by row."""
+    row, column = np.divmod(np.cumsum(gaps, dtype=np.int32), N_COLUMNS)
+    return Code(
+        rows=rows,
+        step_rows=step_rows,
+        threshold=threshold_ppm * 1e-6,
+        row_start=np.searchsorted(row, np.arange(row[-1] + 2)).astype(np.int32),
+        columns=column.astype(np.int32),
+        shifts=shifts.astype(np.int32),
+    )
 
 
 @lru_cache(maxsize=16)
@@ -82,13 +96,10 @@ def graph(code: Code, first_row: int, last_row: int) -> Graph:
     )
 
 
-def code_for(qber: float, margin: float) -> Code:
-    """Return the cheapest code whose threshold is at least ``qber * (1 + margin)``.
-
-    Beyond the family, the strongest code serves.
-    """
+def code_for(threshold: float) -> Code:
+    """Return the cheapest code whose threshold is at least this QBER, or the strongest code."""
     codes = family()
-    return next((code for code in codes if code.threshold >= qber * (1 + margin)), codes[-1])
+    return next((code for code in codes if code.threshold >= threshold), codes[-1])
 
 
 def code_with_rows(rows: float) -> Code:

@@ -1,6 +1,7 @@
 """Cutting a block into frames, and choosing each frame's code; both ends compute the same cut."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 from qkdd.reconcile.codes import FRAME_BITS, Code, Z, code_for, code_with_rows
 from qkdd.reconcile.ledger import CHECK_BITS
@@ -26,9 +27,15 @@ class Frame:
     code: Code | None
 
 
+def first_threshold(qber: float, settings: ReconcileSettings) -> float:
+    """Return the QBER up to which the first code must decode; see ReconcileSettings.spread."""
+    deviation = sqrt(qber * (1 - qber) / FRAME_BITS)
+    return max(0.0, qber * (1 + settings.margin) - settings.spread * deviation)
+
+
 def cut(n_bits: int, qber_ppm: int, settings: ReconcileSettings) -> tuple[Frame, ...]:
     """Cut a block of ``n_bits`` into full frames and one remainder."""
-    whole = code_for(qber_ppm * 1e-6, settings.margin)
+    whole = code_for(first_threshold(qber_ppm * 1e-6, settings))
     n_whole, rest = divmod(n_bits, FRAME_BITS)
     frames = [Frame(i * FRAME_BITS, FRAME_BITS, whole) for i in range(n_whole)]
     if rest:

@@ -17,13 +17,17 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_rounds: Annotated[int, Meta(ge=0, le=ROUNDS)] = ROUNDS
     """Blind rounds before a frame is disclosed whole."""
 
-    margin: Annotated[float, Meta(ge=-0.2, le=1.0)] = 0.03
-    """A code is used up to its asymptotic threshold / (1 + margin), in QBER."""
+    margin: Annotated[float, Meta(ge=-0.2, le=1.0)] = 0.02
+    spread: Annotated[float, Meta(ge=-5.0, le=5.0)] = 2.0
+    """A frame starts with the cheapest code whose asymptotic threshold is at least ``qber * (1 +
+    margin)`` less ``spread`` standard deviations of a frame's own QBER: frames with fewer errors
+    than most pass at once, the others buy more parities in blind rounds. Larger margins and smaller
+    spreads spend key to save time."""
 
     max_qber: Annotated[float, Meta(gt=0, le=0.12)] = 0.11
     """No block with a larger estimate is reconciled."""
 
-    max_iterations: Annotated[int, Meta(ge=1, le=1000)] = 60
+    max_iterations: Annotated[int, Meta(ge=1, le=1000)] = 40
     """Passes of the decoder per frame and round."""
 
     def __post_init__(self) -> None:

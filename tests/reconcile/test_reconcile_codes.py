@@ -19,7 +19,7 @@ from qkdd.reconcile.codes import (
     family,
     graph,
 )
-from qkdd.reconcile.frames import BATCH_FRAMES, batches, cut
+from qkdd.reconcile.frames import BATCH_FRAMES, batches, cut, first_threshold
 from qkdd.reconcile.ledger import Ledger, entropy
 from qkdd.reconcile.settings import ReconcileSettings
 
@@ -62,15 +62,23 @@ def test_family_covers_03_to_11_percent_in_small_steps() -> None:
     assert thresholds == sorted(thresholds)
     assert thresholds[0] <= 0.003
     assert thresholds[-1] >= 0.11 * 1.05
-    assert all(b - a == 1 or b / a <= 1.05 for a, b in pairwise(rows))
+    assert all(b - a <= 2 or b / a <= 1.05 for a, b in pairwise(rows))
 
 
 @pytest.mark.parametrize("qber", [0.003, 0.01, 0.02, 0.05, 0.11])
 def test_the_cheapest_code_that_serves_is_chosen(qber: float) -> None:
-    chosen = code_for(qber, 0.02)
-    assert chosen.threshold >= 1.02 * qber
+    chosen = code_for(qber)
+    assert chosen.threshold >= qber
     below = [code for code in CODES if code.rows < chosen.rows]
-    assert all(code.threshold < 1.02 * qber for code in below)
+    assert all(code.threshold < qber for code in below)
+
+
+def test_more_caution_never_chooses_a_cheaper_code() -> None:
+    for qber in (0.003, 0.01, 0.05):
+        bold = first_threshold(qber, ReconcileSettings(margin=0.0, spread=2.0))
+        shy = first_threshold(qber, ReconcileSettings(margin=0.1, spread=2.0))
+        shyest = first_threshold(qber, ReconcileSettings(margin=0.1, spread=-1.0))
+        assert bold < shy < shyest
 
 
 def test_frames_cover_a_block_once_and_in_order() -> None:
@@ -98,7 +106,7 @@ def test_settings_know_only_this_family() -> None:
     with pytest.raises(ValueError, match="code_family"):
         ReconcileSettings(code_family="other")
     with pytest.raises(msgspec.ValidationError):
-        msgspec.toml.decode("max_rounds = 7", type=ReconcileSettings)
+        msgspec.toml.decode(f"max_rounds = {ROUNDS + 1}", type=ReconcileSettings)
 
 
 def test_ledger_adds_up() -> None:

@@ -122,3 +122,13 @@ def test_bobs_own_likelihoods_by_intensity_are_used_and_change_nothing_alice_see
     ours, theirs = run(alice, bob)
     check(ours, theirs, errors)
     assert ours.ledger.revealed == 0
+
+
+@pytest.mark.parametrize(
+    ("qber", "f_most"), [(0.01, 1.25), (0.02, 1.22), (0.03, 1.20), (0.05, 1.18)]
+)
+def test_disclosure_of_both_ways_stays_below_the_promise(qber: float, f_most: float) -> None:
+    ours, theirs, errors = reconcile(24 * FRAME_BITS, qber, seed=11)
+    check(ours, theirs, errors)
+    assert ours.ledger.lost == 0
+    assert ours.ledger.f_both_ways(sum(errors) / ours.bits.size) < f_most
