@@ -39,7 +39,7 @@ def check_agreement(ours: Agreed, theirs: Agreed) -> None:
         return
     try:
         peer = msgspec.json.decode(theirs.text, type=dict[str, object])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PeerError(f"peer's agreement is not readable: {error}") from error
     own = msgspec.json.decode(ours.text, type=dict[str, object])
     lines = list(_differences("", own, peer)) or ["its text differs in form only"]

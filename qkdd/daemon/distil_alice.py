@@ -129,15 +129,26 @@ class AliceDistiller:
                 await self._send(BlockVoid(block_no=block_no, reason=str(gone)[:500]))
 
     async def _distil(self, block: SentBlock, block_no: BlockNo, first: Clicks) -> None:
-        settings = self._settings
         mail = BlockMail(self._mailbox, block_no)
         sifted = await self._sift(block, block_no, first, mail)
-        work = Work(block_no, block.index, first.n_clicks)
+        try:
+            await self._reconcile(sifted, Work(block_no, block.index, first.n_clicks), mail)
+        finally:
+            sifted.wipe()
+
+    async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
+        settings, counts = self._settings, sifted.counts
+        qber, limit = self._expected_qber(counts), settings.reconcile.max_qber
+        if qber > limit:
+            raise BlockGone(
+                f"QBER {counts.qber_test:.4f} in the test basis is over {limit:g}: no key can "
+                "come of it, and nothing of it is disclosed"
+            )
         machine = AliceReconciler(
-            block_no,
+            work.block_no,
             sifted.key_bits,
             sifted.key_intensities,
-            self._expected_qber(sifted.counts),
+            qber,
             settings.reconcile,
             self._entropy,
         )
@@ -148,14 +159,12 @@ class AliceDistiller:
                 await self._send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
-        length = await in_thread(bound_length, sifted.counts, reconciled, settings, work)
+        length = await in_thread(bound_length, counts, reconciled, settings, work)
         auth_bytes = 0
         if length.n_out:
             auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
-        facts = block_facts(work, sifted.counts, reconciled, length, settings, 16 * auth_bytes)
-        reconciled.bits.fill(0)
-        self._last = facts
-        self._report(facts)
+        self._last = block_facts(work, counts, reconciled, length, settings, 16 * auth_bytes)
+        self._report(self._last)
 
     async def _sift(
         self, block: SentBlock, block_no: BlockNo, first: Clicks, mail: BlockMail

@@ -26,6 +26,7 @@ from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.status import BlockFacts
 from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.messages import BlockHash, Revealed, Syndromes
+from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
 from qkdd.sift.messages import Kept
 from qkdd.station.messages import BlockVoid
@@ -72,7 +73,7 @@ class BobDistiller:
                 block.sifter.wipe()
 
     async def _distil(self, block: EndedBlock) -> None:
-        sifter, settings = block.sifter, self._settings
+        sifter = block.sifter
         work = Work(sifter.block_no, block.index, sifter.n_clicks)
         mail = BlockMail(self._mailbox, work.block_no)
         await send_each(self._send, sifter.announce())
@@ -80,7 +81,13 @@ class BobDistiller:
         while sifted is None:
             sifted = await in_thread(sifter.receive, await mail.get(Kept))
         await self._send(sifter.errors())
-        counts = sifted.counts
+        try:
+            await self._reconcile(sifted, work, mail)
+        finally:
+            sifted.wipe()
+
+    async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
+        settings, counts = self._settings, sifted.counts
         machine = BobReconciler(
             work.block_no, sifted.key_bits, sifted.key_intensities, settings.reconcile
         )
@@ -94,9 +101,7 @@ class BobDistiller:
         auth_bytes = 0
         if length.n_out:
             auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
-        facts = block_facts(work, counts, reconciled, length, settings, 16 * auth_bytes)
-        reconciled.bits.fill(0)
-        self._report(facts)
+        self._report(block_facts(work, counts, reconciled, length, settings, 16 * auth_bytes))
 
     async def _amplify(self, mail: BlockMail, work: Work, bits: Bits, n_out: int) -> int:
         seed = SeedReceiver(work.block_no, bits.size, n_out)

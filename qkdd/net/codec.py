@@ -97,7 +97,7 @@ def decode_batch(payload: bytes) -> list[msgspec.Struct]:
     """
     try:
         messages = _decoder.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PeerError(f"batch of {len(payload)} bytes: {error}") from error
     if not messages:
         raise PeerError("an empty batch")

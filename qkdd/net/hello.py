@@ -50,7 +50,7 @@ def decode_hello(payload: bytes, *, peer: NodeId) -> Hello:
     """
     try:
         hello = msgspec.msgpack.decode(payload, type=Hello)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PeerError(f"hello of {len(payload)} bytes: {error}") from error
     if hello.protocol_version != PROTOCOL_VERSION:
         raise PeerError(

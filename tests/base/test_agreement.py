@@ -27,7 +27,7 @@ def test_another_protocol_version_is_refused_by_number() -> None:
         check_agreement(ours, Agreed(protocol_version=99, text=ours.text))
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b'{"codes": 1}'])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff", b'{"\xff": 1}', b'{"codes": 1}'])
 def test_a_text_that_is_no_agreement_is_the_peers_fault(text: bytes) -> None:
     ours = agreement(codes="a")
     with pytest.raises(PeerError):
