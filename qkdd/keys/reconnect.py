@@ -18,7 +18,6 @@ from qkdd.keys.messages import (
     StoreAgreed,
     StoreState,
     join_ids,
-    split_ids,
 )
 from qkdd.keys.schema import BlockState, KeyState
 from qkdd.keys.segments import USED, Segments
@@ -214,12 +213,10 @@ class Reconnect:
                 f"link {link}: the accounts differ, here {session.agreed}, there {theirs}"
             )
         self._db.run("UPDATE links SET tx_end = auth_end WHERE link = ?", link)
-        told = set(split_ids(session.state.delivered))
         for row in self._db.all(
             "SELECT * FROM keys WHERE link = ? AND state IN (?, ?) AND settled = 0",
             *(link, KeyState.DELIVERED, KeyState.BURNED),
         ):
-            assert row["state"] == KeyState.BURNED or row["key_id"] in told or row["told"]
             self._db.run("UPDATE keys SET told = 1 WHERE id = ?", row["id"])
             self._owner.settle(row)
         self._holder.drop_disputes(link)

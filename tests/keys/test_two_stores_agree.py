@@ -30,14 +30,18 @@ class TwoStores(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.pair = Pair(Path(self.folder.name), auth_stride_bytes=64).up()
+        self.pair.block(9_000, 100)
+        self.pair.pump()
         self.reserved: list[tuple[Any, int]] = []  # key ID, owner
         self.copies: dict[tuple[Any, str], bytes] = {}
         self.rotten = False
 
     def teardown(self) -> None:
-        self.heal()
-        self.pair.close()
-        self.folder.cleanup()
+        try:
+            self.heal()
+        finally:
+            self.pair.close()
+            self.folder.cleanup()
 
     def end(self, which: int) -> End:
         return self.pair.ends[which]
@@ -80,6 +84,13 @@ class TwoStores(RuleBasedStateMachine):
         self.end(which).say(reservation.announcement)
         self.reserved += [(record.key_id, which) for record in reservation.records]
 
+    @rule(which=WHICH)
+    def hold_one(self, which: int) -> None:
+        """The usual beginning of a key, so that much happens to keys that are held."""
+        self.pair.pump()
+        self.reserve(which, 1, 256)
+        self.pair.pass_one(self.end(which))
+
     @rule(data=st.data(), sae=st.sampled_from([MASTER, LOCAL, SLAVE, SECOND]))
     def deliver(self, data: st.DataObject, sae: SaeId) -> None:
         """Master and local slave ask the owner, the others its peer, whatever was promised."""
@@ -87,8 +98,6 @@ class TwoStores(RuleBasedStateMachine):
             return
         key_id, owner = data.draw(st.sampled_from(self.reserved))
         place = owner if sae in (MASTER, LOCAL) else 1 - owner
-        if sae in (SLAVE, SECOND) and not data.draw(st.booleans()):
-            return
         store = self.end(place).store
         try:
             if sae == MASTER:
@@ -186,3 +195,39 @@ def test_two_stores_never_give_a_key_twice_and_agree_after_any_crash(n_examples)
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("cut_after", range(5))
+def test_a_key_fetched_before_its_owner_died_is_delivered_for_both(pair, cut_after) -> None:
+    """Wherever the agreement is cut, the next one comes to the same end."""
+    pair.up()
+    pair.block(9_000, 100)
+    pair.pump()
+    reservation = pair.alice.store.reserve_keys(LINK, 2, 256, MASTER, [SLAVE, SECOND], 0)
+    pair.alice.say(reservation.announcement)
+    pair.pump()
+    ids = [record.key_id for record in reservation.records]
+    pair.bob.store.fetch_keys(ids[:1], SLAVE, MASTER)
+    pair.alice.kill()
+    pair.connect()
+    for step in range(cut_after):
+        pair.pass_one(pair.ends[step % 2])
+    pair.bob.kill()
+    pair.up()
+    pair.accounts_are_equal()
+    account = pair.alice.store.account(LINK)
+    assert account.delivered == 256
+    pair.bob.store.fetch_keys(ids[:1], SECOND, MASTER)
+    with pytest.raises(KeyNotFound):
+        pair.bob.store.fetch_keys(ids[1:], SLAVE, MASTER)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_block_live_at_one_end_and_pending_at_the_other_goes_live(pair, first) -> None:
+    pair.up()
+    pair.block(9_000, 100)
+    pair.pass_one(pair.ends[first])
+    pair.ends[first].kill()
+    pair.up()
+    pair.accounts_are_equal()
+    assert pair.alice.store.account(LINK).distilled == 72_000
