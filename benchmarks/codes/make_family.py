@@ -25,7 +25,7 @@ DATA = Path(__file__).parents[2] / "qkdd/reconcile/data/codes.npz"
 
 
 def family_rows() -> list[int]:
-    """Heights of the family: steps of one row, and of 3.5 % where a row is less than that."""
+    """Heights of the family: steps of one row, and of 3.5 % where a row is less."""
     rows = [17]
     while rows[-1] < 330:
         rows.append(round(max(rows[-1] + 1, rows[-1] * 1.035)))

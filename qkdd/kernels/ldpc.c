@@ -41,40 +41,52 @@ static void row_baseline(const work_t *w, int32_t row)
 {
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
     const uint8_t *target = w->syndrome + (size_t)row * z;
-    uint16_t *sum = w->sum;
-    int8_t *sign = w->sign;
+    const uint16_t *restrict phi = w->phi;
+    const uint8_t *restrict inverse = w->inverse;
+    uint16_t *restrict sum = w->sum;
+    int8_t *restrict sign = w->sign;
     for (int32_t k = 0; k < z; k++) {
         sum[k] = 0;
         sign[k] = (int8_t)target[k];
     }
     for (int32_t e = first; e < last; e++) {
-        const int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z + w->turn[e];
-        const int8_t *message = w->message + (size_t)e * z;
-        int16_t *value = w->value + (size_t)(e - first) * z;
-        uint16_t *cost = w->cost + (size_t)(e - first) * z;
+        const int16_t *restrict post = w->posterior + (size_t)w->column[e] * 2 * z + w->turn[e];
+        const int8_t *restrict message = w->message + (size_t)e * z;
+        int16_t *restrict value = w->value + (size_t)(e - first) * z;
+        uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k++) {
             int16_t v = (int16_t)(post[k] - message[k]);
             int16_t a = v < 0 ? (int16_t)-v : v;
             value[k] = v;
             sign[k] = (int8_t)(sign[k] ^ (v < 0));
-            a = a > 127 ? 127 : a;
-            cost[k] = w->phi[a];
+            cost[k] = (uint16_t)(a > 127 ? 127 : a);
+        }
+        for (int32_t k = 0; k < z; k++) /* only the look-ups stay scalar */
+            cost[k] = phi[cost[k]];
+        for (int32_t k = 0; k < z; k++) {
             int32_t total = sum[k] + cost[k];
             sum[k] = (uint16_t)(total > 65535 ? 65535 : total);
         }
     }
     for (int32_t e = first; e < last; e++) {
-        int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z;
-        int8_t *message = w->message + (size_t)e * z;
-        const int16_t *value = w->value + (size_t)(e - first) * z;
-        const uint16_t *cost = w->cost + (size_t)(e - first) * z;
+        int16_t *restrict post = w->posterior + (size_t)w->column[e] * 2 * z;
+        int8_t *restrict message = w->message + (size_t)e * z;
+        const int16_t *restrict value = w->value + (size_t)(e - first) * z;
+        uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k++) {
             int32_t rest = sum[k] - cost[k];
             int32_t coarse = 256 + (rest >> 4 > 255 ? 255 : rest >> 4);
-            int16_t r = w->inverse[rest < 256 ? rest : coarse];
-            r = (sign[k] ^ (value[k] < 0)) ? (int16_t)-r : r;
+            cost[k] = (uint16_t)(rest < 256 ? rest : coarse);
+        }
+        for (int32_t k = 0; k < z; k++)
+            cost[k] = inverse[cost[k]];
+        for (int32_t k = 0; k < z; k++) {
+            int16_t flip = (int16_t)-(sign[k] ^ (value[k] < 0));
+            int16_t r = (int16_t)((cost[k] ^ flip) - flip);
+            int16_t both = (int16_t)(value[k] + r);
             message[k] = (int8_t)r;
-            post[k] = post[k + z] = (int16_t)(value[k] + r);
+            post[k] = both;
+            post[k + z] = both;
         }
     }
 }

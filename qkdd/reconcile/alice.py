@@ -28,7 +28,7 @@ class _Batch:
 class AliceReconciler:
     """START --start()--> batches out --Verdicts--> Revealed ... BlockHash --BlockVerdict--> result.
 
-    Heavy (a few microseconds per frame of 65,536 bits): call it in a worker thread, one call at a
+    Heavy (about 0.1 ms per frame of 65,536 bits): call it in a worker thread, one call at a
     time. ``bits`` (uint8 0/1) is read until there is a result, and stays its owner's to wipe.
     """
 
