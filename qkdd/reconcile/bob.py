@@ -34,7 +34,7 @@ class _Batch:
 class BobReconciler:
     """Syndromes in, Verdicts out, Revealed in, Verdicts out, ... BlockHash in, BlockVerdict out.
 
-    Heavy (two to five milliseconds per frame of 65,536 bits): call it in a worker thread, one call at a
+    Heavy (2 to 5 ms per frame of 65,536 bits): call it in a worker thread, one call at a
     time. ``bits`` (uint8 0/1) is corrected IN PLACE, and stays its owner's to wipe.
 
     Parameters
