@@ -168,7 +168,7 @@ class BobLight:
             self._blocks.send_nowait(EndedBlock(index, sifter))
         except trio.WouldBlock:
             log.error("distillation is too slow: block dropped", block_no=sifter.block_no)
-            self._status.n_blocks_void += 1
+            self._status.gave_up("distillation is too slow for the light: block dropped")
             sifter.wipe()
 
     async def _measure(self, event: CalibrationMeasured) -> None:
@@ -203,7 +203,7 @@ class BobLight:
         self._search_ends_s = None
         self._measured.clear()
         if self._sifter is not None:
-            self._status.n_blocks_void += 1
+            self._status.gave_up(f"its run ended: {reason or 'a new one begins'}")
             self._sifter.wipe()
             self._sifter = None
         self._status.enter(state, reason)

@@ -213,8 +213,7 @@ def _reporter(end: LinkEnd) -> Callable[[BlockFacts], None]:
 
 def _voider(end: LinkEnd) -> Callable[[int, str], None]:
     def void(block_no: int, reason: str) -> None:
-        end.status.n_blocks_void += 1
-        end.status.reason = reason
+        end.status.gave_up(reason)
         log.warning("block void", block_no=block_no, reason=reason)
 
     return void

@@ -93,9 +93,15 @@ class LinkStatus:
     recent: deque[tuple[float, BlockFacts]] = field(default_factory=deque)
 
     def enter(self, state: str, reason: str | None = None) -> None:
+        """Note a new state; a step forward without a reason clears the last one."""
         self.state = state
-        if reason is not None or state == "light":
+        if reason is not None or state in ("session", "light"):
             self.reason = reason
+
+    def gave_up(self, reason: str) -> None:
+        """Count a block that makes no key because it failed on the way."""
+        self.n_blocks_void += 1
+        self.reason = reason
 
     def measured(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
         """Take the counts of about a second of calibration segments."""
@@ -107,9 +113,8 @@ class LinkStatus:
         self.n_blocks += 1
         self.eps_sec_total += facts.eps_sec if facts.n_secret_bits else 0.0
         self.eps_cor_total += facts.eps_cor if facts.n_secret_bits else 0.0
-        if facts.n_secret_bits == 0:
-            self.n_blocks_without_key += 1
-            self.reason = facts.reason
+        self.n_blocks_without_key += facts.n_secret_bits == 0
+        self.reason = facts.reason
         self.last_block = facts
         self.recent.append((now_s, facts))
         seconds = sum(block.pulse_seconds for _, block in self.recent)

@@ -21,9 +21,12 @@ class Watch:
     blocks: dict[int, BlockFacts] = field(default_factory=dict)
     first_commit_s: float | None = None
     first_key_s: float | None = None
+    last_reason: str | None = None
+    """What the relays last said is wrong."""
 
     def see(self, ends: Sequence[LinkSnapshot | None], now_s: float) -> BlockFacts | None:
         """Note a block that both ends report as their last; return it if it is new."""
+        self.last_reason = next((end.reason for end in ends if end and end.reason), None)
         lasts = [end.last_block if end is not None else None for end in ends]
         first, second = lasts
         if first is None or second is None or first.block_no != second.block_no:
@@ -125,8 +128,7 @@ def _complaint(watch: Watch, refreshes: Refreshes) -> str | None:
     if refreshes.unequal:
         return f"{refreshes.unequal} keys differ between the two relays"
     if watch.first_key_s is None:
-        why = next((b.reason for b in reversed(watch.blocks.values()) if b.reason), None)
-        return f"no key: {why or 'no block was distilled in this time'}"
+        return f"no key: {watch.last_reason or 'no block was distilled in this time'}"
     if refreshes.missed:
         return f"{refreshes.missed} refreshes missed, the last: {refreshes.last_miss}"
     return None

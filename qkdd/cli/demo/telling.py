@@ -75,6 +75,7 @@ class Teller:
 def _state(end: LinkSnapshot | None) -> str:
     if end is None:
         return "starting"
+    clock = ""
     if end.state == "light" and end.clock_offset_ppm is not None:
-        return f"light (clock {end.clock_offset_ppm:+.2f} ppm)"
-    return end.state + (f" ({end.reason})" if end.reason else "")
+        clock = f" (clock {end.clock_offset_ppm:+.2f} ppm)"
+    return end.state + clock + (f" - {end.reason}" if end.reason else "")
