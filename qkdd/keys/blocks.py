@@ -6,7 +6,7 @@ from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
-from qkdd.keys.layout import HALVES, BlockLayout
+from qkdd.keys.layout import HALVES, TAIL_BYTES, BlockLayout
 from qkdd.keys.links import Links
 from qkdd.keys.messages import BlockBurned, BlockLive, BlockPrepared
 from qkdd.keys.schema import BlockState
@@ -32,6 +32,8 @@ class Blocks:
         """Put our copy on disk. A PeerError comes back, not up, so that it can be kept."""
         session = self._links.require_up(link)
         last = self._links.row(link)["last_block"]
+        if layout.auth_bytes == 0 and layout.half_bytes < TAIL_BYTES:
+            raise ValueError(f"link {link}: {layout.n_bits} bits are too few for a block")
         if block_no <= last:
             raise ValueError(f"link {link}: block {block_no} after block {last}")
         self._db.run(
@@ -106,8 +108,6 @@ class Blocks:
         )
         for region in HALVES:  # a half may be all tail
             self._segments.advance(segment, region, 0, burn_from=0)
-        if layout.auth_bytes == layout.half_bytes == 0:
-            self._segments.destroy(segment)
 
     def peer_live(self, link: LinkId, message: BlockLive) -> None:
         """From now on the peer can check pads of this block, so we may send with them."""
@@ -132,6 +132,16 @@ class Blocks:
             "SELECT * FROM segments WHERE link = ? AND state = ?"
             " AND (alice_used < half_bytes OR bob_used < half_bytes) ORDER BY block_no",
             *(link, BlockState.LIVE),
+        )
+
+    def unsure(self, link: LinkId, tx_end: int) -> list[sqlite3.Row]:
+        """Live blocks of which the peer may know less: something is left, or it may not even
+        know that they are live."""
+        return self._db.all(
+            "SELECT * FROM segments WHERE link = ? AND state = ? AND block_no > 0"
+            " AND (alice_used < half_bytes OR bob_used < half_bytes"
+            " OR auth_start + auth_bytes > ?) ORDER BY block_no",
+            *(link, BlockState.LIVE, tx_end),
         )
 
 

@@ -117,7 +117,7 @@ class Reconnect:
                     bob_used=p["bob_used"],
                     burned=bool(p["burned"]),
                 )
-                for p in self._blocks.live(link)
+                for p in self._blocks.unsure(link, row["tx_end"])
             ),
             delivered=self._ids(link, "state = ? AND settled = 0", KeyState.DELIVERED),
             fetched=self._ids(

@@ -110,13 +110,20 @@ def test_more_blocks_ahead_of_ours_than_any_pipeline_has_are_refused(pair) -> No
         pair.bob.store.receive(LINK, early[16], 0)
 
 
-@pytest.mark.parametrize("n_bytes", [0, 1, 2, 7, 999, 1_000, 1_001, 1_017])
+@pytest.mark.parametrize("n_bytes", [2, 7, 999, 1_000, 1_001, 1_017])
 def test_a_short_block_goes_to_authentication_first_and_balances(pair, n_bytes) -> None:
     pair.up()
     pair.block(n_bytes, 500)
     pair.pump()
     pair.accounts_are_equal()
     assert distilled(pair) == [8 * n_bytes] * 2
+
+
+@pytest.mark.parametrize(("n_bytes", "auth_bytes"), [(0, 500), (1, 500), (15, 0)])
+def test_a_block_too_short_for_anything_is_refused(pair, n_bytes, auth_bytes) -> None:
+    pair.up()
+    with pytest.raises(ValueError, match="too few"):
+        prepare(pair, pair.alice, 1, n_bytes, auth_bytes)
 
 
 def test_a_block_that_went_bad_at_one_end_is_burned_at_both(pair) -> None:
