@@ -14,7 +14,7 @@ class RigInstrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model: str
     resource: str
     current_ma: float | None = None
-    key_file: Path | None = None
+    key_file: str | None = None
     inputs: Literal["nim", "ttl"] = "nim"
 
     def __post_init__(self) -> None:
