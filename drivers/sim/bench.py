@@ -14,7 +14,7 @@ from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import HangUp
 from drivers.sim.state_encoder import Closed, StateEncoder
 
-STEP_NS = 10_000_000
+STEP_NS = 20_000_000
 """The longest step of the model; instruments act on the light from one step to the next."""
 
 MAX_LAG_NS = 2_000_000_000

@@ -19,10 +19,10 @@ from drivers.sim.bench import (
     TaggerPort,
     board_key,
 )
-from drivers.sim.config import Lab, Link
+from drivers.sim.config import Lab, LabConfigError, Link
 from drivers.sim.serve import Device, PtyServer, TcpServer
 
-TICK_S = 0.005
+TICK_S = 0.01
 SHORT_LAG_NS = 5 * STEP_NS
 """Within it the model catches up before a command acts; later the command came during a stall."""
 
@@ -125,7 +125,11 @@ class RunningLab:
                 bench.catch_up(now_ns)
 
         def put(instrument: str, listen: str, port: Device, *, text: bool = False) -> None:
-            server = server_of(listen, port, folder)
+            try:
+                server = server_of(listen, port, folder)
+            except OSError as error:
+                why = f"{link.name} {instrument}: cannot listen on {listen}: {error}"
+                raise LabConfigError(why) from error
             place = Place(link.name, instrument, resource_of(server, text=text), server)
             self.places.append(place)
 
