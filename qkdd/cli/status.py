@@ -64,6 +64,8 @@ def describe(link: LinkSnapshot) -> str:
         f"  blocks     {link.n_blocks} distilled, {link.n_blocks_without_key} without key, "
         f"{link.n_blocks_void} void; epsilon spent: secrecy {link.eps_sec_total:.3g}, "
         f"correctness {link.eps_cor_total:.3g}",
+        f"  frames     {link.auth_tags} authenticated, {link.auth_bad_tags} bad; forgery bound "
+        f"{link.auth_forgery_bound:.2g} in all",
     ]
     if link.last_block is not None:
         lines.append(_describe_block(link.last_block))

@@ -21,6 +21,7 @@ from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay
 from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.kernels import kernel_backends, tell_backends
 from qkdd.daemon.key_office import KeyOffice
 from qkdd.daemon.link import LinkService
 from qkdd.daemon.session import LinkEnd
@@ -54,6 +55,7 @@ class LinkAccount:
 async def run_relay(relay: Relay, *, ready: Callable[[], None]) -> None:
     """Run a relay until SIGTERM or SIGINT; ``ready`` is called once everything listens."""
     _harden()
+    tell_backends()
     async with open_store(relay) as store:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
@@ -209,6 +211,7 @@ def _snapshot(
         pid=os.getpid(),
         uptime_s=trio.current_time() - started_s,
         wall_s=time.time(),
+        kernels=kernel_backends(),
         links=tuple(
             statuses[LinkId(link.name)].snapshot(
                 account=accounts[LinkId(link.name)].bits,

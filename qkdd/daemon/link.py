@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from qkdd.auth.budget import AuthBudget
 from qkdd.base.errors import LinkLost, OutOfKey, PeerError, SecurityAlarm, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
@@ -41,7 +40,6 @@ class LinkService:
         self._link = LinkId(end.config.name)
         self._dialling = dialling
         self._accepting = accepting
-        self._budget = AuthBudget()
         self._state: StoreState | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -114,7 +112,7 @@ class LinkService:
             rx=marks.rx,
             psk_id=marks.psk_id,
         )
-        return Opening(hello, self._begin, self._budget)
+        return Opening(hello, self._begin, self._end.status.budget)
 
     async def _begin(self, theirs: Hello) -> AuthKeys:
         marks = AuthMarks(

@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import trio
 
+from qkdd.auth.budget import AuthBudget
+
 RATE_WINDOW_S = 64.0
 
 
@@ -60,6 +62,10 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     last_block: BlockFacts | None
     stock_bits: int
     auth_left_bits: int
+    auth_tags: int
+    auth_bad_tags: int
+    auth_forgery_bound: float
+    """Chance, at most, that any frame accepted on this link since the start was forged."""
     hours_of_stock: float | None
     account: dict[str, int]
 
@@ -69,6 +75,7 @@ class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     uptime_s: float
     wall_s: float
+    kernels: dict[str, str]
     links: tuple[LinkSnapshot, ...]
 
 
@@ -79,6 +86,7 @@ class LinkStatus:
     name: str
     peer: str
     role: str
+    budget: AuthBudget = field(default_factory=AuthBudget)
     state: str = "down"
     reason: str | None = None
     clock_offset_ppm: float | None = None
@@ -124,6 +132,7 @@ class LinkStatus:
     def snapshot(
         self, *, account: dict[str, int], auth_left_bits: int, promised_bits_per_s: float
     ) -> LinkSnapshot:
+        """Take all of it together; ``account`` and authentication key are the store's."""
         blocks = [block for _, block in self.recent]
         seconds = sum(block.pulse_seconds for block in blocks)
 
@@ -154,6 +163,9 @@ class LinkStatus:
             last_block=self.last_block,
             stock_bits=account.get("stock", 0),
             auth_left_bits=auth_left_bits,
+            auth_tags=self.budget.n_tags,
+            auth_bad_tags=self.budget.n_bad_tags,
+            auth_forgery_bound=self.budget.forgery_bound,
             hours_of_stock=account.get("stock", 0) / drain / 3600 if drain else None,
             account=account,
         )
