@@ -99,11 +99,14 @@ class TwoStores(RuleBasedStateMachine):
         key_id, owner = data.draw(st.sampled_from(self.reserved))
         place = owner if sae in (MASTER, LOCAL) else 1 - owner
         store = self.end(place).store
-        try:
+
+        def ask() -> list[Secret]:
             if sae == MASTER:
-                (key,) = store.deliver_to_master(LINK, [key_id])
-            else:
-                (key,) = store.fetch_keys([key_id], sae, MASTER)
+                return store.deliver_to_master(LINK, [key_id])
+            return store.fetch_keys([key_id], sae, MASTER)
+
+        try:
+            (key,) = ask()
         except (KeyNotFound, LinkLost):
             return
         except DamagedBlock as damaged:
@@ -112,6 +115,8 @@ class TwoStores(RuleBasedStateMachine):
                 self.end(place).say(BlockBurned(block_no=damaged.block_no))
             return
         self.hand(key_id, sae, key)
+        with pytest.raises((KeyNotFound, LinkLost)):
+            ask()
 
     @rule(which=WHICH)
     def confirm(self, which: int) -> None:
@@ -168,7 +173,8 @@ class TwoStores(RuleBasedStateMachine):
         assert self.is_up(1)
         self.pair.accounts_are_equal()
         for end in self.pair.ends:
-            assert end.store.account(LINK) == end.store.account(LINK)
+            open_keys = end.store._db.all("SELECT * FROM keys WHERE settled = 0")
+            assert open_keys == []
         digests = [
             read_digests(e.path, Secret.from_bytes(e.name.encode().ljust(32, b"m")), NodeId(e.name))
             for e in self.pair.ends
@@ -184,7 +190,7 @@ class TwoStores(RuleBasedStateMachine):
         assert self.pair.alice.store.account(LINK).delivered == n_bits
 
 
-@pytest.mark.parametrize("n_examples", [10])
+@pytest.mark.parametrize("n_examples", [20])
 def test_two_stores_never_give_a_key_twice_and_agree_after_any_crash(n_examples) -> None:
     run_state_machine_as_test(
         TwoStores,
@@ -232,3 +238,32 @@ def test_a_block_live_at_one_end_and_pending_at_the_other_goes_live(pair, first,
     pair.up()
     pair.accounts_are_equal()
     assert pair.alice.store.account(LINK).distilled == 8 * n_bytes
+
+
+def nearly_dry(pair: Pair, left_bytes: int) -> None:
+    """Use the pre-shared key up, all but a few pads."""
+    pair.up()
+    for sender in pair.ends:
+        n_bytes = sender.store.auth_left(LINK).tx - left_bytes
+        sender.store.take_tx(LINK, n_bytes).wipe()
+        pair.peer(sender).store.take_rx(LINK, n_bytes).wipe()
+
+
+def test_the_last_old_pads_are_not_followed_by_new_ones_that_the_peer_may_not_have(pair) -> None:
+    nearly_dry(pair, 64)
+    pair.block(9_000, 100)
+    pair.pass_one(pair.bob)  # live at Alice, pending at Bob
+    pair.alice.store.take_tx(LINK, 64)
+    with pytest.raises(OutOfKey):
+        pair.alice.store.take_tx(LINK, 16)
+
+
+def test_marks_do_not_outrun_a_peer_that_dies_with_its_block_pending(pair) -> None:
+    nearly_dry(pair, 256)
+    pair.block(9_000, 100)
+    pair.pass_one(pair.bob)
+    pair.alice.store.take_rx(LINK, 16)  # would have read ahead into the new block
+    pair.bob.kill()
+    pair.alice.kill()
+    pair.connect()
+    assert pair.bob.store.account(LINK).stock == 0  # pending still, and no alarm
