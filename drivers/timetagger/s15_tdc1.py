@@ -3,8 +3,10 @@
 Sources: S-Fifteen's wiki "TDC1 Documentation" (2024-09-13); qcrypto readevents4/readevents4a.c;
 S15lib usb_counter_fpga.py. Ended by CR LF; settings are not answered; queries by one line.
 While it streams only ``abort`` and ``INPKT`` are safe: the answer to anything else would be mixed
-into the words. So an overflow of its FIFO is asked for when the acquisition ends (`stop`); what
-the stream itself can show is in `drivers.timetagger.tdc1_stream`.
+into the words. So an overflow of its FIFO is asked for when the acquisition ends (`stop`). While
+it runs, `drivers.timetagger.tdc1_stream` sees what the stream itself can show, and
+`drivers.timetagger.wrap_watch` whether a stall of ours has cost whole wraps of the time: an
+overflow shorter than that leaves the times right, and costs only the tags.
 """
 
 import re
@@ -14,8 +16,10 @@ import trio
 
 from drivers.errors import BadReply, NoReply
 from drivers.identity import Identity
+from drivers.kernels import tdc1
 from drivers.tags import TagBlock
 from drivers.timetagger.tdc1_stream import Tdc1Decoder
+from drivers.timetagger.wrap_watch import STALL_S, WrapWatch
 from drivers.transport import LineProtocol, Transport
 
 MODEL = "TDC1"
@@ -31,6 +35,9 @@ GATHER_S = 0.01
 """A pty or USB hands out 4 KiB at most: a read gathers what comes in so much time."""
 GATHER_BYTES = 1 << 18
 STOP_QUIET_S = 0.2
+EMPTY_AFTER_S = 0.001
+"""If bytes were waited for so long, nothing was left to read."""
+WRAP_S = tdc1.WRAP_TICKS * tdc1.TICK_PS * 1e-12
 
 _STATUS = re.compile(rb"([0-9A-Fa-f]{4}) \r\n\Z")
 
@@ -52,6 +59,8 @@ class S15Tdc1:
             terminator=b"\r\n",
         )
         self._decoder: Tdc1Decoder | None = None
+        self._watch = WrapWatch(wrap_s=WRAP_S)
+        self._read_s = 0.0
         self._received = bytearray()
         self._reading = trio.Lock()
 
@@ -81,15 +90,19 @@ class S15Tdc1:
         await self._transport.send(b"COUNTS?\r\n")
         self._received.clear()
         self._decoder = Tdc1Decoder()
+        self._watch = WrapWatch(wrap_s=WRAP_S)
+        self._read_s = trio.current_time()
 
     async def read(self) -> TagBlock:
         async with self._reading:
             while True:
                 decoder = self._require(running=True)
                 before_ps = decoder.until_ps
-                await self._gather()
+                empty = await self._gather()
                 block = decoder.feed(self._received)
                 self._received.clear()
+                if empty:
+                    block = self._compare_clocks(decoder, block)
                 if block.until_ps > before_ps or block.times_ps.size or block.lost:
                     return block
 
@@ -118,8 +131,21 @@ class S15Tdc1:
                 block.times_ps, block.channels, block.until_ps, lost=block.lost or overflow
             )
 
-    async def _gather(self) -> None:
-        """Wait for bytes, then take what comes within `GATHER_S`. A cancel loses none of them."""
+    def _compare_clocks(self, decoder: Tdc1Decoder, block: TagBlock) -> TagBlock:
+        n_wraps = self._watch.caught_up(trio.current_time(), decoder.until_ps * 1e-12)
+        if not n_wraps:
+            return block
+        decoder.skip_wraps(n_wraps)
+        return TagBlock(block.times_ps, block.channels, decoder.until_ps, lost=True)
+
+    async def _gather(self) -> bool:
+        """Wait for bytes, then take what comes within `GATHER_S`; say whether there was a wait.
+
+        A cancel loses no byte.
+        """
+        start_s = trio.current_time()
+        if start_s - self._read_s > STALL_S:
+            self._watch.stalled(start_s)
         if not self._received:
             with trio.move_on_after(FLUSH_AFTER_S):
                 self._received += await self._transport.receive_some()
@@ -131,9 +157,12 @@ class S15Tdc1:
             raise NoReply(
                 f"{MODEL}: not even a dummy event for {FLUSH_AFTER_S + SILENCE_TIMEOUT_S:g} s"
             )
+        waited = trio.current_time() - start_s > EMPTY_AFTER_S
         with trio.move_on_after(GATHER_S):
             while len(self._received) < GATHER_BYTES:
                 self._received += await self._transport.receive_some()
+        self._read_s = trio.current_time()
+        return waited
 
     def _require(self, *, running: bool) -> Tdc1Decoder:
         if running is (self._decoder is None):

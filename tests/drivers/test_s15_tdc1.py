@@ -193,3 +193,43 @@ async def test_out_of_turn_calls_are_bugs(autojump_clock):
         await tagger.start()
         with pytest.raises(RuntimeError, match="is running"):
             await tagger.identity()
+
+
+async def test_wraps_lost_while_nobody_read_are_counted_on_and_flagged(autojump_clock):
+    """The tagger's clock runs with the host's, but for an overflow of exactly two wraps."""
+    with expect(*START, counts()) as wire:
+        tagger = S15Tdc1(wire)
+        await tagger.start()
+        start_s = trio.current_time()
+        lost_ticks = 0
+        blocks = []
+
+        def say_time() -> None:
+            tick = round((trio.current_time() - start_s) * 5e8) - lost_ticks
+            wire.say(words((tick % (1 << 27), 1)))
+
+        async def talk() -> None:
+            while True:
+                await trio.sleep(0.05)
+                say_time()
+
+        async def read_for(seconds: float) -> None:
+            with trio.move_on_after(seconds):
+                while True:
+                    blocks.append(await tagger.read())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            await read_for(5)
+            nursery.cancel_scope.cancel()
+        await trio.sleep(1)
+        lost_ticks = 2 << 27
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            await read_for(5)
+            nursery.cancel_scope.cancel()
+        end_ps = (trio.current_time() - start_s) * 1e12
+        lost = [block.lost for block in blocks]
+        assert lost.count(True) == 2  # the silence at once, the wraps when the trial is over
+        assert abs(blocks[-1].until_ps - end_ps) < 0.1e12
+        wire._pieces.clear()
