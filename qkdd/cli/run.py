@@ -27,12 +27,13 @@ def run(config: Path) -> None:
     from qkdd.config import load
     from qkdd.daemon.app import run_relay
     from qkdd.daemon.logs import configure_logs
+    from qkdd.daemon.supervise import reasons
 
     configure_logs()
     try:
         trio.run(lambda: run_relay(load(config), ready=lambda: tell_systemd("READY=1")))
-    except (ConfigError, StoreError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    except* (ConfigError, StoreError, OSError) as errors:
+        raise click.ClickException("; ".join(reasons(errors))) from errors
 
 
 def _check_packages() -> None:

@@ -30,7 +30,7 @@ async def supervise(
         try:
             await service()
         except* restart_on as failures:
-            reason = "; ".join(_reasons(failures))
+            reason = "; ".join(reasons(failures))
             if trio.current_time() - started_s > CALM_S:
                 delay_s = FIRST_DELAY_S
             log.warning("service failed", service=name, reason=reason, retry_in_s=delay_s)
@@ -41,11 +41,12 @@ async def supervise(
         delay_s = min(2 * delay_s, MAX_DELAY_S)
 
 
-def _reasons(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    reasons: list[str] = []
+def reasons(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """Return what each error of a group says, once, without the group's own wrapping."""
+    texts: list[str] = []
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            reasons += _reasons(error)
+            texts += reasons(error)
         else:
-            reasons.append(str(error) or type(error).__name__)
-    return list(dict.fromkeys(reasons))
+            texts.append(str(error) or type(error).__name__)
+    return list(dict.fromkeys(texts))
