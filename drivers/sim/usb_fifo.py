@@ -44,8 +44,12 @@ class UsbFifo:
         self.overflow = False
 
     def pending(self) -> memoryview:
-        """What may leave now, or the first part of it."""
-        return self._chunks[0][: self._ready_bytes] if self._ready_bytes else memoryview(b"")
+        """All that may leave now, in one piece: system calls cost more than copies."""
+        if not self._ready_bytes:
+            return memoryview(b"")
+        if self._chunks[0].nbytes < self._ready_bytes:
+            self._chunks = deque([memoryview(b"".join(self._chunks))])
+        return self._chunks[0][: self._ready_bytes]
 
     def sent(self, n_bytes: int) -> None:
         """The host took the first ``n_bytes`` of :meth:`pending`."""
