@@ -258,12 +258,15 @@ def test_the_last_old_pads_are_not_followed_by_new_ones_that_the_peer_may_not_ha
         pair.alice.store.take_tx(LINK, 16)
 
 
-def test_marks_do_not_outrun_a_peer_that_dies_with_its_block_pending(pair) -> None:
-    nearly_dry(pair, 256)
+def test_marks_do_not_outrun_a_peer_that_dies_with_its_block_pending(tmp_path) -> None:
+    pair = Pair(tmp_path, auth_stride_bytes=64)
+    nearly_dry(pair, 100)
     pair.block(9_000, 100)
     pair.pass_one(pair.bob)
-    pair.alice.store.take_rx(LINK, 16)  # would have read ahead into the new block
+    pair.alice.store.take_rx(LINK, 48)
+    pair.alice.store.take_rx(LINK, 16)  # a whole stride would reach into the new block
     pair.bob.kill()
     pair.alice.kill()
     pair.connect()
     assert pair.bob.store.account(LINK).stock == 0  # pending still, and no alarm
+    pair.close()
