@@ -1,6 +1,6 @@
 """Alice's end of the light: laser, attenuator and state encoder; the light goes dark first."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,8 @@ from qkdd.station.settings import TransmitterSettings
 
 log = structlog.get_logger(__name__)
 
-DARK_TIMEOUT_S = 2.0
+DARK_TIMEOUT_S = 3.0
+"""Each instrument's: longer than any reply may take, and short enough to stop in."""
 SEEDS_AHEAD = 2
 
 
@@ -71,25 +72,35 @@ class Transmitter:
             raise Fault(f"laser {'on' if status.on else 'off'}, errors {list(status.errors)}")
 
     async def dark(self) -> None:
-        """Stop all light by three ways, each tried even if another fails."""
-        with trio.move_on_after(DARK_TIMEOUT_S, shield=True) as scope:
-            for name, action in (
-                ("encoder", self.encoder.stop),
-                ("shutter", self._close_shutter),
-                ("laser", self._laser_off),
-            ):
-                try:
-                    await action()
-                except InstrumentError as error:
-                    log.error("could not darken", instrument=name, reason=str(error))
-        if scope.cancelled_caught:
-            log.error("darkening took too long", limit_s=DARK_TIMEOUT_S)
+        """Stop all light by three ways at once: none waits for another, or fails with it.
+
+        A bug of a driver is raised when all three have had their time.
+        """
+        bugs: list[Exception] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_darken, "encoder", self.encoder.stop, bugs)
+            nursery.start_soon(_darken, "shutter", self._close_shutter, bugs)
+            nursery.start_soon(_darken, "laser", self._laser_off, bugs)
+        if bugs:
+            raise ExceptionGroup("while the light went dark", bugs)
 
     async def _close_shutter(self) -> None:
         await self.attenuator.set_shutter(open=False)
 
     async def _laser_off(self) -> None:
         await self.laser.set_output(on=False)
+
+
+async def _darken(name: str, action: Callable[[], Awaitable[None]], bugs: list[Exception]) -> None:
+    with trio.move_on_after(DARK_TIMEOUT_S, shield=True) as scope:
+        try:
+            await action()
+        except InstrumentError as error:
+            log.error("could not darken", instrument=name, reason=str(error))
+        except Exception as bug:
+            bugs.append(bug)
+    if scope.cancelled_caught:
+        log.error("darkening took too long", instrument=name, limit_s=DARK_TIMEOUT_S)
 
 
 def encoder_plan(plan: LightPlan, intensities: Intensities) -> EncoderPlan:
@@ -121,14 +132,14 @@ async def open_transmitter(
         ) as encoder,
     ):
         transmitter = Transmitter(laser, attenuator, encoder, settings)
-        for name, instrument in (
-            ("laser", laser),
-            ("attenuator", attenuator),
-            ("encoder", encoder),
-        ):
-            identity = await instrument.identity()
-            log.info("instrument open", instrument=name, model=identity.model)
         try:
+            for name, instrument in (
+                ("laser", laser),
+                ("attenuator", attenuator),
+                ("encoder", encoder),
+            ):
+                identity = await instrument.identity()
+                log.info("instrument open", instrument=name, model=identity.model)
             yield transmitter
         finally:
             await transmitter.dark()

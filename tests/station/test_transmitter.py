@@ -1,0 +1,97 @@
+"""The transmitter's light goes dark by every way that is left, whatever the others do."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from drivers.errors import NoReply
+from qkdd.station.settings import (
+    AttenuatorSettings,
+    EncoderSettings,
+    LaserSettings,
+    TransmitterSettings,
+)
+from qkdd.station.transmitter import DARK_TIMEOUT_S, Transmitter
+
+SETTINGS = TransmitterSettings(
+    laser=LaserSettings(model="koheron-ctl200", resource="serial:/dev/x", current_ma=50.0),
+    attenuator=AttenuatorSettings(model="agilent-8156a", resource="GPIB0::28::INSTR", loss_db=50.0),
+    encoder=EncoderSettings(model="qmse-1", resource="tcp://x:1", key_file=Path("key")),
+)
+
+
+class Bench:
+    """Laser, attenuator and encoder in one; each may hang or fail when it is to go dark."""
+
+    def __init__(self, **trouble: Exception | float) -> None:
+        self.trouble = trouble
+        self.lit = {"laser", "shutter", "encoder"}
+
+    async def _darken(self, name: str) -> None:
+        trouble = self.trouble.get(name, 0.01)
+        if isinstance(trouble, Exception):
+            raise trouble
+        await trio.sleep(trouble)
+        self.lit.discard(name)
+
+    async def set_output(self, on: bool) -> None:
+        assert not on
+        await self._darken("laser")
+
+    async def set_shutter(self, open: bool) -> None:
+        assert not open
+        await self._darken("shutter")
+
+    async def stop(self) -> None:
+        await self._darken("encoder")
+
+
+def transmitter(bench: Bench) -> Transmitter:
+    return Transmitter(bench, bench, bench, SETTINGS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hung", ["laser", "shutter", "encoder"])
+async def test_an_instrument_that_hangs_keeps_no_other_one_lit(
+    hung: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(**{hung: 1000.0})
+    begin_s = trio.current_time()
+    await transmitter(bench).dark()
+    assert bench.lit == {hung}
+    assert trio.current_time() - begin_s <= DARK_TIMEOUT_S
+
+
+async def test_instruments_that_need_most_of_the_time_all_go_dark(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    slow_s = 0.9 * DARK_TIMEOUT_S
+    bench = Bench(laser=slow_s, shutter=slow_s, encoder=slow_s)
+    await transmitter(bench).dark()
+    assert not bench.lit
+
+
+@pytest.mark.parametrize("failing", ["laser", "shutter", "encoder"])
+async def test_one_that_fails_keeps_no_other_one_lit(failing: str) -> None:
+    bench = Bench(**{failing: NoReply("gone")})
+    await transmitter(bench).dark()
+    assert bench.lit == {failing}
+
+
+@pytest.mark.parametrize("failing", ["laser", "shutter", "encoder"])
+async def test_a_bug_of_one_driver_is_told_once_all_others_are_dark(
+    failing: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(**{failing: ZeroDivisionError()})
+    with pytest.raises(ExceptionGroup) as caught:
+        await transmitter(bench).dark()
+    assert caught.group_contains(ZeroDivisionError)
+    assert bench.lit == {failing}
+
+
+async def test_darkness_is_not_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    bench = Bench(laser=1.0, shutter=1.0, encoder=1.0)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await transmitter(bench).dark()
+    assert not bench.lit
