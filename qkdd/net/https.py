@@ -7,7 +7,7 @@ sent without a copy and wiped, since it may hold key.
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -93,7 +93,12 @@ class HttpsServer:
             stream = trio.SSLStream(raw, context, server_side=True, https_compatible=True)
             try:
                 await self._connection(stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
+            except (
+                trio.BrokenResourceError,
+                trio.ClosedResourceError,
+                trio.TooSlowError,
+                h11.ProtocolError,  # no answer that HTTP allows is left
+            ) as error:
                 log.debug("client connection ended", reason=str(error)[:200])
             finally:
                 with trio.move_on_after(1.0, shield=True):
@@ -124,6 +129,8 @@ class HttpsServer:
                 if request is None:
                     return
                 response = await self._answer(request)
+                if request.method == "HEAD":  # is answered without a body, whatever the status
+                    response = replace(response, body=_wiped(response.body))
             except h11.RemoteProtocolError as error:
                 response = _error(error.error_status_hint, "malformed HTTP request")
             await _send(http, stream, response)
@@ -190,7 +197,13 @@ async def _send(
                 await stream.send_all(piece)
             await stream.send_all(http.send(h11.EndOfMessage()) or b"")
     finally:
-        response.body[:] = bytes(len(response.body))
+        _wiped(response.body)
+
+
+def _wiped(body: bytearray) -> bytearray:
+    """Zero ``body`` where it lies, and return an empty one."""
+    body[:] = bytes(len(body))
+    return bytearray()
 
 
 def _error(status: int, message: str) -> Response:

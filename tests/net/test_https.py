@@ -190,3 +190,32 @@ async def test_a_client_that_opens_too_many_connections_is_cut_off(tmp_path: Pat
             await clients[4].request("GET", "/api/v1/keys/beta/status")
         for client in clients:
             await client.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HEAD /api/v1/keys/beta/status HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/keys/beta/status HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"
+        b"Upgrade: h2c\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/keys/beta/status HTTP/1.0\r\n\r\n",
+    ],
+)
+async def test_any_method_of_http_is_answered_and_the_server_lives(
+    tmp_path: Path, head: bytes
+) -> None:
+    async with site(tmp_path) as here:
+        context = client_context(
+            tmp_path / "alpha.pem", tmp_path / "alpha.key", tmp_path / "ca.pem"
+        )
+        stream = await trio.open_ssl_over_tcp_stream(
+            "127.0.0.1", here.port, ssl_context=context, https_compatible=True
+        )
+        await stream.send_all(head)
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 ")
+        await stream.send_all(head)  # whatever became of the connection, others are served
+        await trio.aclose_forcefully(stream)
+        async with here.client("alpha") as alpha:
+            assert (await alpha.request("GET", "/api/v1/keys/beta/status"))[0] == 200
