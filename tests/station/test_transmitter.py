@@ -39,7 +39,7 @@ class Bench:
         assert not on
         await self._darken("laser")
 
-    async def set_shutter(self, open: bool) -> None:
+    async def set_shutter(self, open: bool) -> None:  # noqa: A002  as the driver calls it
         assert not open
         await self._darken("shutter")
 
