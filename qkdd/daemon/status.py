@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from qkdd.auth.budget import AuthBudget
+from qkdd.base.counts import ByIntensity
 
 RATE_WINDOW_S = 64.0
 
@@ -29,6 +30,11 @@ class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
     qber_test: float | None
     qber_key_by_intensity: tuple[float | None, float | None, float | None]
     qber_test_by_intensity: tuple[float | None, float | None, float | None]
+    key: ByIntensity
+    test: ByIntensity
+    key_errors: ByIntensity
+    test_errors: ByIntensity
+    """The counts behind the proof, as :class:`DecoyCounts` has them."""
     phase_error_bound: float | None
     f_one_way: float | None
     f_both_ways: float | None
