@@ -5,7 +5,7 @@ when the thread became free: one disk flush for all of them. Its caller hears th
 the commit, so nothing is sent, acknowledged or handed out before it is on disk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import trio
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 MAX_GROUP = 256
 WAITING_OPERATIONS = 1024
+STOPPING = "the relay is stopping"
 
 
 class _Job(Generic[T]):
@@ -57,6 +58,12 @@ class _Job(Generic[T]):
         return self._results[0]
 
 
+def _give_up(jobs: Iterable[_Job[Any]]) -> None:
+    for job in jobs:
+        job.fail(StoreError(STOPPING))
+        job.finish()
+
+
 class StoreService:
     """Give it to every task that needs the store; :meth:`run` is the service."""
 
@@ -87,7 +94,10 @@ class StoreService:
         return await self._ask(_Job(operation, None, alone=True))
 
     async def _ask(self, job: _Job[T]) -> T:
-        await self._send.send(job)
+        try:
+            await self._send.send(job)
+        except trio.BrokenResourceError as error:
+            raise StoreError(STOPPING) from error
         with trio.CancelScope(shield=True):  # it may have happened: its caller must know
             await job.done.wait()
         return job.result()
@@ -111,16 +121,20 @@ class StoreService:
             while True:
                 first = self._next or await self._receive.receive()
                 self._next = None
-                group = [first] if first.alone else [first, *self._waiting()]
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._commit, group, limiter=self._thread)
-                for job in group:
-                    job.finish()
+                await self._serve([first] if first.alone else [first, *self._waiting()])
         finally:
-            for job in self._left():
-                job.fail(StoreError("the relay is stopping"))
-                job.finish()
+            _give_up(self._left())
             self._receive.close()
+
+    async def _serve(self, group: list[_Job[Any]]) -> None:
+        """Commit and tell every caller, even when a bug ends the service here."""
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._commit, group, limiter=self._thread)
+            for job in group:
+                job.finish()
+        finally:
+            _give_up(job for job in group if not job.done.is_set())
 
     def _waiting(self) -> list[_Job[Any]]:
         """Take what waits and may share a commit; one that may not is kept for the next turn."""
