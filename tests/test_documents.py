@@ -1,0 +1,173 @@
+"""The documents name what the code has: settings, messages, dependencies, files, example pair."""
+
+import re
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+from msgspec import NODEFAULT, Meta
+
+from drivers.sim.config import Lab
+from qkdd.base.agreement import agreement
+from qkdd.base.toml import convert
+from qkdd.cli.__main__ import COMMANDS
+from qkdd.config import Link, Relay, mistakes
+from qkdd.net.codec import MESSAGES
+from qkdd.reconcile.codes import CODE_FAMILY
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "hil/README.md"])
+PAIR = (ROOT / "configs/pair/relay-a.toml", ROOT / "configs/pair/relay-b.toml")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def limits(kind: Any) -> str:
+    """Say what a field allows, as the tables of the documents spell it."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return limits(next(arg for arg in get_args(kind) if arg is not type(None)))
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    if origin is tuple:
+        return "list of " + limits(get_args(kind)[0])
+    if origin is Annotated:
+        base, *metas = get_args(kind)
+        parts = [part for meta in metas if isinstance(meta, Meta) for part in bounds(meta)]
+        return " ".join([limits(base), *parts])
+    names = {Path: "path", bool: "true or false", int: "whole number", float: "number", str: "text"}
+    return names[kind]
+
+
+def bounds(meta: Meta) -> Iterator[str]:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
+    for name, sign in signs.items():
+        value = getattr(meta, name)
+        if value is not None:
+            yield f"{sign} {value}"
+
+
+def shown(value: object) -> str:
+    if value is NODEFAULT:
+        return "required"
+    if value is None:
+        return "-"
+    if value == CODE_FAMILY:
+        return "the release's own"
+    if isinstance(value, tuple):
+        value = list(value)
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`"
+
+
+def tables(kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each table of a TOML file by its dotted name, with the head of each of its rows."""
+    rows, below = [], []
+    hints = get_type_hints(kind, include_extras=True)
+    for field in msgspec.structs.fields(kind):
+        inner = struct_in(hints[field.name])
+        path = f"{name}.{field.name}" if name else field.name
+        if inner is None:
+            rows.append(
+                f"| `{field.name}` | {shown(field.default)} | {limits(hints[field.name])} |"
+            )
+        else:
+            below += list(tables(inner, path))
+    if config := msgspec.inspect.type_info(kind).tag:  # type: ignore[union-attr]
+        rows.insert(0, f"| `model` | required | `{config}` |")
+    yield name, rows
+    yield from below
+
+
+def struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    """Find the struct that a field is, may be, or lists."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    found = (struct_in(arg) for arg in get_args(kind) if not isinstance(arg, Meta))
+    return next((one for one in found if one is not None), None)
+
+
+SETTINGS = [
+    (document, table, row)
+    for document, kind in (("docs/operating.md", Relay), ("docs/lab.md", Lab))
+    for table, rows in tables(kind, "")
+    for row in rows
+]
+
+
+@pytest.mark.parametrize(("document", "table", "row"), SETTINGS)
+def test_every_setting_stands_in_its_table_with_default_and_limits(
+    document: str, table: str, row: str
+) -> None:
+    headings = (f"`[{table}]`", f"`[[{table}]]`") if table else ("Top level",)
+    sections = re.split(r"^#+ ", text_of(document), flags=re.MULTILINE)
+    section = next((one for one in sections if one.startswith(headings)), None)
+    assert section is not None, f"{document} has no section {headings[0]}"
+    assert row in section, f"{document}, section {headings[0]}, lacks: {row}"
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
+def test_every_message_and_its_fields_stand_in_the_protocol(
+    message: type[msgspec.Struct],
+) -> None:
+    text = text_of("docs/protocol.md")
+    fields = ", ".join(field.name for field in msgspec.structs.fields(message))
+    assert f"| `{message.__name__}` |" in text
+    row = text.partition(f"| `{message.__name__}` |")[2].partition("\n")[0]
+    assert fields in row, f"{message.__name__} has the fields {fields}"
+
+
+def test_every_dependency_stands_in_its_decision_record() -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.match(r"[\w-]+", one)[0] for one in wanted}  # type: ignore[index]
+    record = text_of("docs/decisions/0002-dependencies.md")
+    rows = set(re.findall(r"^\| ([\w-]+) \| [^|]+ \| [^|]+ \|$", record, re.MULTILINE))
+    assert names == rows - {"package"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_stands_in_the_operators_document(command: str) -> None:
+    assert f"`qkdd {command}" in text_of("docs/operating.md")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    named = set(
+        re.findall(
+            r"(?:(?<=[\s(`])|^)((?:qkdd|drivers|tests|docs|benchmarks|hil|configs)/[\w./-]*\w/?)",
+            document.read_text(),
+        )
+    )
+    assert not sorted(name for name in named if not (ROOT / name).exists())
+
+
+@pytest.mark.parametrize("path", PAIR, ids=lambda path: path.name)
+def test_the_example_pair_lacks_nothing_but_its_key_files(path: Path) -> None:
+    found = mistakes(path)
+    assert found
+    assert not [line for line in found if ": no such file " not in line]
+
+
+def test_the_two_ends_of_the_example_pair_agree() -> None:
+    ends = [convert(tomllib.loads(path.read_text()), Relay).links[0] for path in PAIR]
+
+    def agreed(link: Link) -> bytes:
+        return agreement(
+            light=link.light,
+            intensities=link.intensities,
+            frames=link.frames,
+            reconcile=link.reconcile,
+            proof=link.proof,
+        ).text
+
+    assert agreed(ends[0]) == agreed(ends[1])
+    assert ends[0].name == ends[1].name
+    assert {ends[0].role, ends[1].role} == {"transmitter", "receiver"}
