@@ -16,7 +16,7 @@ from qkdd.daemon.distil import Send
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.store_service import StoreService
 from qkdd.keys.delivery import Reservation
-from qkdd.keys.errors import DamagedBlock
+from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.messages import (
     BlockBurned,
     BlockLive,
@@ -170,7 +170,7 @@ class KeyDesk:
         OutOfKey
             See :meth:`KeyStore.reserve_keys`.
         LinkLost
-            The peer did not answer; the keys are burned when it is next heard of.
+            The peer did not answer, or refused; the keys are burned.
         """
         if not self.up:
             raise LinkLost(f"link {self._link} is not connected")
@@ -183,8 +183,24 @@ class KeyDesk:
         )
         key_ids = [record.key_id for record in reservation.records]
         await self._wait_held(key_ids)
-        keys = await self._ask(lambda s: s.deliver_to_master(self._link, key_ids))
-        return list(zip(key_ids, keys, strict=True))
+        return list(zip(key_ids, await self._deliver(key_ids), strict=True))
+
+    async def _deliver(self, key_ids: Sequence[UUID]) -> list[Secret]:
+        """All or none: if one is not to be had, the others are burned."""
+        try:
+            return await self._ask(lambda store: store.deliver_to_master(self._link, key_ids))
+        except KeyNotFound as error:
+            await self._burn(key_ids)
+            raise LinkLost(
+                f"link {self._link}: the peer refused keys, or the session was lost; they are "
+                "burned"
+            ) from error
+        except DamagedBlock:
+            await self._burn(key_ids)
+            raise
+
+    async def _burn(self, key_ids: Sequence[UUID]) -> None:
+        await self._store.do(lambda store: store.burn_keys(self._link, key_ids))
 
     def _announce(self, reservation: Reservation) -> None:
         for record in reservation.records:
@@ -200,7 +216,7 @@ class KeyDesk:
             for key_id in key_ids:
                 del self._held[key_id.bytes]
         if scope.cancelled_caught or self._over:
-            await self._store.do(lambda store: store.burn_keys(self._link, key_ids))
+            await self._burn(key_ids)
             raise LinkLost(f"link {self._link}: the peer did not confirm the keys; they are burned")
 
     async def _ask(

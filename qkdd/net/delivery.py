@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from qkdd.base.errors import LinkLost, OutOfKey, StoreError
+from qkdd.base.errors import QkdError
 from qkdd.base.secret import Secret
 from qkdd.deliver.body import key_container
 from qkdd.deliver.messages import ErrorBody, Status
@@ -60,7 +60,7 @@ class Delivery:
             response = await self._carry_out(asked)
         except HttpError as error:
             response = Response(error.status, bytearray(error.body), error.allow)
-        except (OutOfKey, LinkLost, StoreError) as error:
+        except QkdError as error:
             body = msgspec.json.encode(ErrorBody(message=str(error)))
             response = Response(503, bytearray(body))
         log.info("key request", sae=request.caller, method=request.method, status=response.status)

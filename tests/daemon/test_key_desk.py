@@ -1,0 +1,213 @@
+"""Two key desks and their offices: keys reach both ends once, and a lost peer costs only keys."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+import trio
+
+from qkdd.base.errors import LinkLost, OutOfKey
+from qkdd.base.secret import Secret
+from qkdd.daemon.key_desk import HELD_TIMEOUT_S
+from qkdd.deliver.request import DecRequest, EncRequest, HttpError, StatusRequest
+from qkdd.keys.messages import KeysAnnounced, KeysConfirmed, KeysHeld
+from tests.daemon.desk_pair import LINK, DeskEnd, DeskPair, desk_pair, lose
+
+ASKED = EncRequest("alpha", ("beta",), 2, 256)
+
+
+async def fetch(end: DeskEnd, keys: list[tuple[UUID, Secret]]) -> list[bytes]:
+    asked = DecRequest("alpha", "beta", tuple(key_id for key_id, _ in keys))
+    return [bytes(key.reveal()) for _, key in await end.office.known_keys(asked)]
+
+
+async def settled(pair: DeskPair) -> None:
+    """Wait until both accounts are equal."""
+    with trio.fail_after(5):
+        while pair.alice.account() != pair.bob.account():  # noqa: ASYNC110  no event for it
+            await trio.sleep(1.0)
+
+
+async def test_master_and_slave_get_the_same_keys_and_the_accounts_agree(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        keys = list(await pair.alice.office.new_keys(ASKED))
+        assert await fetch(pair.bob, keys) == [bytes(key.reveal()) for _, key in keys]
+        with pytest.raises(HttpError):
+            await fetch(pair.bob, keys)
+        await settled(pair)
+        assert pair.alice.account().delivered == 2 * 256
+
+
+async def test_without_a_session_there_is_no_key_and_a_word(tmp_path: Path) -> None:
+    async with desk_pair(tmp_path) as pair:
+        with pytest.raises(LinkLost, match="not connected"):
+            await pair.alice.office.new_keys(ASKED)
+
+
+async def test_keys_that_the_peer_does_not_confirm_are_burned_at_both_ends(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        pair.bob.meddle = lose(KeysHeld)
+        begin_s = trio.current_time()
+        with pytest.raises(LinkLost, match="burned"):
+            await pair.alice.office.new_keys(ASKED)
+        assert trio.current_time() - begin_s == pytest.approx(HELD_TIMEOUT_S)
+        await settled(pair)
+        assert pair.alice.account().delivered == 0
+        pair.bob.meddle = lambda message: message
+        assert len(await pair.alice.office.new_keys(ASKED)) == 2
+
+
+async def test_a_peer_that_is_lost_while_keys_are_asked_for_ends_the_wait_at_once(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, trio.open_nursery() as nursery:
+        refused: list[str] = []
+
+        async def ask() -> None:
+            with pytest.raises(LinkLost) as caught:
+                await pair.alice.office.new_keys(ASKED)
+            refused.append(str(caught.value))
+
+        async with pair.session():
+            await pair.block()
+            pair.alice.meddle = lose(KeysAnnounced)
+            nursery.start_soon(ask)
+            await trio.sleep(1.0)
+            begin_s = trio.current_time()
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == begin_s
+        pair.alice.meddle = lambda message: message
+        async with pair.session():
+            await settled(pair)
+            assert pair.alice.account().burned >= 2 * 256
+            assert len(await pair.alice.office.new_keys(ASKED)) == 2
+    assert len(refused) == 1
+
+
+async def test_keys_that_the_peer_refuses_are_an_error_of_the_link_and_burned(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    def refuse_one(message: msgspec.Struct) -> msgspec.Struct:
+        if isinstance(message, KeysHeld):
+            return KeysHeld(held=message.held[16:], refused=message.held[:16])
+        return message
+
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        pair.bob.meddle = refuse_one
+        before = pair.alice.account()
+        with pytest.raises(LinkLost, match="burned"):
+            await pair.alice.office.new_keys(ASKED)
+        after = pair.alice.account()
+        assert (after.delivered, after.reserved) == (0, before.reserved)
+        assert after.burned - before.burned == 2 * 256
+
+
+async def test_a_session_opened_anew_between_held_and_delivered_is_an_error_of_the_link(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        desk = pair.alice.up()
+        wait_held = desk._wait_held
+
+        async def held_and_then_burned(key_ids: list[UUID]) -> None:
+            await wait_held(key_ids)
+            await pair.alice.service.do(lambda store: store.burn_keys(LINK, key_ids))
+
+        desk._wait_held = held_and_then_burned  # type: ignore[method-assign]
+        with pytest.raises(LinkLost, match="burned"):
+            await pair.alice.office.new_keys(ASKED)
+
+
+async def test_a_cut_peer_learns_later_what_became_of_the_keys_it_holds(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair:
+        async with pair.session():
+            await pair.block()
+            pair.alice.meddle = lose(KeysConfirmed)
+            keys = list(await pair.alice.office.new_keys(ASKED))
+            await trio.sleep(3)
+        async with pair.session():
+            assert await fetch(pair.bob, keys) == [bytes(key.reveal()) for _, key in keys]
+            await settled(pair)
+            assert pair.bob.account().delivered == 2 * 256
+
+
+async def test_more_than_the_stock_is_out_of_key_and_costs_nothing(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block(n_bytes=512)
+        before = pair.alice.account()
+        with pytest.raises(OutOfKey):
+            await pair.alice.office.new_keys(EncRequest("alpha", ("beta",), 128, 4_096))
+        assert pair.alice.account() == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        (EncRequest("beta", ("alpha",), 1, 256), 401, "home"),
+        (EncRequest("alpha", ("beta", "gamma"), 1, 256), 400, "2 other KMEs"),
+    ],
+)
+async def test_the_office_refuses_whom_it_does_not_serve(
+    tmp_path: Path, asked: EncRequest, status: int, words: str
+) -> None:
+    async with desk_pair(tmp_path) as pair:
+        with pytest.raises(HttpError, match=words) as caught:
+            await pair.alice.office.new_keys(asked)
+        assert caught.value.status == status
+
+
+async def test_the_office_says_which_neighbour_it_has_no_link_to(tmp_path: Path) -> None:
+    async with desk_pair(tmp_path) as pair:
+        with pytest.raises(LinkLost, match="carol"):
+            await pair.alice.office.new_keys(EncRequest("alpha", ("gamma",), 1, 256))
+        with pytest.raises(LinkLost, match="carol"):
+            await pair.alice.office.status(StatusRequest("alpha", "gamma"))
+
+
+async def test_two_applications_of_one_relay_share_keys_over_any_link(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        keys = list(await pair.alice.office.new_keys(EncRequest("alpha", ("anna",), 1, 256)))
+        asked = DecRequest("alpha", "anna", (keys[0][0],))
+        ((_, key),) = await pair.alice.office.known_keys(asked)
+        assert key == keys[0][1]
+
+
+async def test_unknown_and_foreign_keys_are_told_apart(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        with pytest.raises(HttpError) as unknown:
+            await pair.bob.office.known_keys(DecRequest("alpha", "beta", (uuid4(),)))
+        keys = list(await pair.alice.office.new_keys(ASKED))
+        with pytest.raises(HttpError) as foreign:
+            await pair.bob.office.known_keys(DecRequest("beta", "alpha", (keys[0][0],)))
+        assert (unknown.value.status, foreign.value.status) == (400, 401)
+
+
+async def test_the_status_counts_the_keys_of_our_half(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        before = await pair.alice.office.status(StatusRequest("alpha", "beta"))
+        await pair.alice.office.new_keys(ASKED)
+        after = await pair.alice.office.status(StatusRequest("alpha", "beta"))
+        assert before.stored_key_count - after.stored_key_count == 2
+        assert (after.source_KME_ID, after.target_KME_ID) == ("alice", "bob")
