@@ -3,6 +3,8 @@
 import base64
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -52,11 +54,18 @@ class Applications:
         self._idle: dict[str, list[HttpsClient]] = {SAE_A: [], SAE_B: []}
         self.deliveries: list[Delivered] = []
         self._more = trio.Event()
+        self._asked_again: set[tuple[str, str]] = set()
+        self.failures: Counter[str] = Counter()
+        """Refreshes that failed in :meth:`traffic`, by what was answered."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Close what idles; the next request connects anew."""
         for client in [*self._idle[SAE_A], *self._idle[SAE_B]]:
             await client.close()
 
@@ -99,6 +108,26 @@ class Applications:
         self._more = trio.Event()
         return [key["key_ID"] for key in keys]
 
+    @asynccontextmanager
+    async def traffic(self, *, every_s: float = 0.02) -> AsyncIterator[None]:
+        """Refresh in both directions all the while, whatever dies; ends between two requests."""
+        over = trio.Event()
+
+        async def refresh_for_ever(master: str, number: int) -> None:
+            while not over.is_set():
+                try:
+                    await self.refresh(master, number)
+                except (NoAnswer, Refused) as failure:
+                    self.failures[str(failure)[:100]] += 1
+                with trio.move_on_after(every_s):
+                    await over.wait()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refresh_for_ever, SAE_A, 1)
+            nursery.start_soon(refresh_for_ever, SAE_B, 3)
+            yield
+            over.set()
+
     async def delivered_more_than(self, number: int) -> None:
         while len(self.deliveries) <= number:
             await self._more.wait()
@@ -117,15 +146,17 @@ class Applications:
         assert not unequal, f"unequal keys: {unequal}"
 
     async def fetch_the_rest(self) -> int:
-        """Fetch, one by one, what only the other end has, and ask again for all; return how many
-        keys one end alone will ever have (burned by a crash)."""
+        """Fetch, one by one, what only the other end has, and ask once more for all that came;
+        return how many keys one end alone will ever have (burned by a crash)."""
         n_lost = 0
         for sae in RELAY:
-            mine, theirs = self.of(sae), self.of(OTHER[sae])
-            for key_id in theirs.keys() - mine.keys():
+            missing = self.of(OTHER[sae]).keys() - self.of(sae).keys()
+            for key_id in missing:
                 n_lost += await self._is_refused(sae, key_id)
             for key_id in self.of(sae):
-                assert await self._is_refused(sae, key_id), f"{key_id} twice to {sae}"
+                if (sae, key_id) not in self._asked_again:
+                    assert await self._is_refused(sae, key_id), f"{key_id} twice to {sae}"
+                    self._asked_again.add((sae, key_id))
         return n_lost
 
     async def _is_refused(self, sae: str, key_id: str) -> bool:

@@ -1,8 +1,10 @@
-"""A memory image of either relay holds no key that was delivered more than a second ago."""
+"""No key that was delivered more than a second ago is in either relay's memory, or in a file."""
 
+import base64
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,18 @@ async def no_traces(site: Site, apps: Applications) -> None:
             traces, site.children[relay].process.pid, dict.fromkeys(keys)
         )
         assert not found, f"{relay}: {found}"
+    assert not in_files(site.folder, dict.fromkeys(keys))
 
 
-async def test_keys_delivered_from_stock_leave_no_trace_in_memory(tmp_path: Path) -> None:
+def in_files(folder: Path, keys: Iterable[bytes]) -> list[str]:
+    """Names of files (stores, logs, whatever a relay wrote) in which a key stands in plain."""
+    forms = [form for key in keys for form in (key, base64.b64encode(key), key.hex().encode())]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    return [path.name for path in files if any(form in path.read_bytes() for form in forms)]
+
+
+async def test_keys_delivered_from_stock_leave_no_trace_in_memory_or_files(tmp_path: Path) -> None:
     async with open_site(tmp_path, lit=False) as site, Applications(site) as apps:
         lay_stock(site, 512 * 1024)
         await site.start()
@@ -68,7 +79,9 @@ async def test_keys_delivered_from_stock_leave_no_trace_in_memory(tmp_path: Path
 
 
 @pytest.mark.slow
-async def test_keys_distilled_and_delivered_leave_no_trace_in_memory(tmp_path: Path) -> None:
+async def test_keys_distilled_and_delivered_leave_no_trace_in_memory_or_files(
+    tmp_path: Path,
+) -> None:
     async with open_site(tmp_path) as site, Applications(site) as apps:
         install_psk(site)
         await site.start()
