@@ -22,8 +22,10 @@ log = structlog.get_logger(__name__)
 
 OPEN_TIMEOUT_S = 10.0
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 3, 2, 3
-"""A peer that has vanished is noticed within about 10 s. Probes of the kernel cost no
-authentication key, as a message of ours would."""
+VANISHED_S = 10
+"""A peer that has vanished is noticed within this time: by probes of the kernel, which cost no
+authentication key as a message of ours would; or, while something that we said is not yet
+acknowledged and so no probe is sent, by TCP_USER_TIMEOUT (tcp(7))."""
 
 MAY_FAIL = (LinkLost, PeerError, SecurityAlarm, OutOfKey, StoreError, OSError, trio.TooSlowError)
 
@@ -71,17 +73,23 @@ class LinkService:
         opening = await self._opening()
         with trio.fail_after(OPEN_TIMEOUT_S):
             raw = await trio.open_tcp_stream(host, int(port))
-            _keep_alive(raw)
-            tls = await dial_tls(raw, self._dialling, expected=NodeId(self._config.peer))
-            session = await dial_session(tls, opening)
+
+            async def dial(raw: trio.SocketStream) -> PeerSession:
+                tls = await dial_tls(raw, self._dialling, expected=NodeId(self._config.peer))
+                return await dial_session(tls, opening)
+
+            session = await _opened(raw, dial)
         await self._run(session)
 
     async def _accept(self, listener: trio.SocketListener) -> None:
         raw = await listener.accept()
-        _keep_alive(raw)
-        with trio.fail_after(OPEN_TIMEOUT_S):
+
+        async def accept(raw: trio.SocketStream) -> PeerSession:
             tls, peer = await accept_tls(raw, self._accepting)
-            session = await accept_session(tls, peer, self._admit)
+            return await accept_session(tls, peer, self._admit)
+
+        with trio.fail_after(OPEN_TIMEOUT_S):
+            session = await _opened(raw, accept)
         await self._run(session)
 
     async def _run(self, session: PeerSession) -> None:
@@ -130,9 +138,22 @@ class LinkService:
         return AuthKeys(take_tx, take_rx)
 
 
+async def _opened(
+    raw: trio.SocketStream, opening: Callable[[trio.SocketStream], Awaitable[PeerSession]]
+) -> PeerSession:
+    """Open a session on a connection, or close the connection."""
+    try:
+        _keep_alive(raw)
+        return await opening(raw)
+    except BaseException:
+        await trio.aclose_forcefully(raw)
+        raise
+
+
 def _keep_alive(stream: trio.SocketStream) -> None:
     options = trio.socket
     stream.setsockopt(options.SOL_SOCKET, options.SO_KEEPALIVE, 1)
     stream.setsockopt(options.IPPROTO_TCP, options.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     stream.setsockopt(options.IPPROTO_TCP, options.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     stream.setsockopt(options.IPPROTO_TCP, options.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    stream.setsockopt(options.IPPROTO_TCP, options.TCP_USER_TIMEOUT, 1000 * VANISHED_S)
