@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 import trio
@@ -16,11 +17,14 @@ from qkdd.keys.messages import AuthMarks, StoreState
 from qkdd.net.hello import Hello
 from qkdd.net.opening import Opening, accept_session, dial_session
 from qkdd.net.peer import AuthKeys, PeerSession
-from qkdd.net.tls import accept_tls, dial_tls
+from qkdd.net.tls import TlsStream, accept_tls, dial_tls
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 OPEN_TIMEOUT_S = 10.0
+HANDSHAKES_AT_ONCE = 16
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 3, 2, 3
 VANISHED_S = 10
 """A peer that has vanished is noticed within this time: by probes of the kernel, which cost no
@@ -82,15 +86,41 @@ class LinkService:
         await self._run(session)
 
     async def _accept(self, listener: trio.SocketListener) -> None:
-        raw = await listener.accept()
-
-        async def accept(raw: trio.SocketStream) -> PeerSession:
-            tls, peer = await accept_tls(raw, self._accepting)
-            return await accept_session(tls, peer, self._admit)
-
+        tls = await self._peer_at(listener)
         with trio.fail_after(OPEN_TIMEOUT_S):
-            session = await _opened(raw, accept)
+            session = await accept_session(tls, NodeId(self._config.peer), self._admit)
         await self._run(session)
+
+    async def _peer_at(self, listener: trio.SocketListener) -> TlsStream:
+        """Shake hands with whoever comes, several at a time, until it is the peer.
+
+        A stranger who stalls or fails holds nobody up, and is no failure of the link.
+        """
+        found: list[TlsStream] = []
+        slots = trio.Semaphore(HANDSHAKES_AT_ONCE)
+
+        async def shake(raw: trio.SocketStream) -> None:
+            try:
+                with trio.fail_after(OPEN_TIMEOUT_S):
+                    tls, node = await _opened(raw, lambda raw: accept_tls(raw, self._accepting))
+            except (LinkLost, PeerError, OSError, trio.TooSlowError) as error:
+                reason = str(error) or f"no handshake within {OPEN_TIMEOUT_S:g} s"
+                log.warning("stranger turned away", link=self._link, reason=reason)
+            else:
+                if node == self._config.peer and not found:
+                    found.append(tls)
+                    nursery.cancel_scope.cancel()
+                else:
+                    log.warning("stranger turned away", link=self._link, node=node)
+                    await trio.aclose_forcefully(tls)
+            finally:
+                slots.release()
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                await slots.acquire()
+                nursery.start_soon(shake, await listener.accept())
+        return found[0]
 
     async def _run(self, session: PeerSession) -> None:
         assert self._state is not None
@@ -139,9 +169,9 @@ class LinkService:
 
 
 async def _opened(
-    raw: trio.SocketStream, opening: Callable[[trio.SocketStream], Awaitable[PeerSession]]
-) -> PeerSession:
-    """Open a session on a connection, or close the connection."""
+    raw: trio.SocketStream, opening: Callable[[trio.SocketStream], Awaitable[T]]
+) -> T:
+    """Open what is to be opened on a connection, or close the connection."""
     try:
         _keep_alive(raw)
         return await opening(raw)

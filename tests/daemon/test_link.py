@@ -1,9 +1,27 @@
 """The way to the neighbour: one that vanishes is noticed, one that stalls leaves nothing behind."""
 
+import datetime
+from pathlib import Path
+
+import pytest
 import trio
 
+from qkdd.base.ids import LinkId, NodeId
+from qkdd.config import Link
 from qkdd.daemon import link
-from qkdd.daemon.link import VANISHED_S
+from qkdd.daemon.link import VANISHED_S, LinkService
+from qkdd.net.pki import Authority, Issued
+from qkdd.net.tls import TlsStream, accepting_context, dial_tls, dialling_context
+from qkdd.station.settings import Instrument, ReceiverSettings
+
+NOW = datetime.datetime.now(datetime.UTC)
+CONFIG = Link(
+    name="a-b",
+    peer="b",
+    role="receiver",
+    listen="127.0.0.1:0",
+    receiver=ReceiverSettings(tagger=Instrument(model="s15-tdc1", resource="tcp://x:1")),
+)
 
 
 async def connected() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -38,3 +56,53 @@ async def test_a_connection_that_opens_no_session_is_closed() -> None:
         with trio.move_on_after(0.01):
             await link._opened(far, stall)
         assert await near.receive_some() == b""
+
+
+class Site:
+    """A link service of node ``a`` at its door, and certificates of everybody."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority.open_or_create(folder, now=NOW, days=1)
+        self.contexts = {
+            name: self._files(self.authority.issue_node(name, now=NOW, days=1)) for name in "abc"
+        }
+        self.service = object.__new__(LinkService)
+        self.service._config = CONFIG
+        self.service._link = LinkId(CONFIG.name)
+        self.service._accepting = accepting_context(*self.contexts["a"])
+
+    def _files(self, issued: Issued) -> tuple[Path, Path, Path]:
+        return issued.certificate, issued.key, self.authority.certificate
+
+    async def dial(self, listener: trio.SocketListener, name: str) -> TlsStream:
+        raw = await trio.open_tcp_stream(*listener.socket.getsockname()[:2])
+        return await dial_tls(raw, dialling_context(*self.contexts[name]), expected=NodeId("a"))
+
+
+async def test_strangers_at_the_door_hold_nobody_up(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = listener.socket.getsockname()[:2]
+    found: list[TlsStream] = []
+    opened = trio.Event()
+    async with listener, trio.open_nursery() as nursery:
+
+        async def door() -> None:
+            found.append(await site.service._peer_at(listener))
+            opened.set()
+
+        nursery.start_soon(door)
+        with trio.fail_after(5):
+            silent = await trio.open_tcp_stream(*address)
+            noisy = await trio.open_tcp_stream(*address)
+            await noisy.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            other = await site.dial(listener, "c")
+            with pytest.raises(trio.BrokenResourceError):
+                await other.receive_some()
+            peer = await site.dial(listener, "b")
+            await opened.wait()
+            await peer.send_all(b"hello")
+            assert await found[0].receive_some() == b"hello"
+            assert await silent.receive_some() == b""
+        for stream in (silent, noisy, other, peer, found[0]):
+            await trio.aclose_forcefully(stream)
