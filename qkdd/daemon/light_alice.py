@@ -4,9 +4,9 @@ import structlog
 import trio
 
 from drivers.encoder import EncoderStatus
+from drivers.errors import Fault
 from qkdd.base.choices import ChoiceSource
 from qkdd.base.entropy import Entropy
-from qkdd.base.errors import LinkLost
 from qkdd.base.ids import BlockNo
 from qkdd.base.secret import Secret
 from qkdd.daemon.distil import DistilSettings, Send
@@ -66,17 +66,20 @@ class AliceLight:
                     await self._end_run(transmitter, seeds)
 
     async def _end_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
-        await transmitter.dark()
         self._next_block = BlockNo(self._next_block + seeds.n_made)
-        seeds.wipe()
-        self._status.enter("dark")
+        try:
+            await transmitter.dark()
+        finally:
+            seeds.wipe()
+            self._status.enter("dark")
 
     async def _one_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
         settings = self._settings
         calibration_seed = self._entropy(32)
         await transmitter.prepare(settings.plan, settings.intensities)
         await transmitter.load_calibration_seed(calibration_seed)
-        await self._announce(calibration_seed)
+        if not await self._announce(calibration_seed):
+            return
         for _ in range(SEEDS_AHEAD):
             await transmitter.load_block_seed(*seeds.make())
         self._status.enter("searching")
@@ -88,17 +91,23 @@ class AliceLight:
             nursery.start_soon(self._expect_lock, locked, nursery.cancel_scope)
             await self._feed(transmitter, seeds)
 
-    async def _announce(self, calibration_seed: bytes) -> None:
+    async def _announce(self, calibration_seed: bytes) -> bool:
+        """Announce the run; return whether the receiver is ready. His tagger may be away."""
         await self._send(
             RunAnnounced(
                 run=self._run, first_block=self._next_block, calibration_seed=calibration_seed
             )
         )
         with trio.move_on_after(READY_TIMEOUT_S):
-            while (await self._mailbox.get(RunReady, RunLost, LightMeasured)).run != self._run:
-                pass  # late words about the run before
-            return
-        raise LinkLost(f"the receiver was not ready within {READY_TIMEOUT_S:g} s")
+            while True:
+                message = await self._mailbox.get(RunReady, LightLocked, LightMeasured, RunLost)
+                if isinstance(message, RunReady) and message.run == self._run:
+                    return True
+                # anything else is a late word about the run before
+        reason = f"the receiver was not ready within {READY_TIMEOUT_S:g} s"
+        log.warning("no run", run=self._run, reason=reason)
+        self._status.enter("dark", reason)
+        return False
 
     async def _listen(self, locked: trio.Event, scope: trio.CancelScope) -> None:
         """Hear what Bob says of this run; end the run when he has lost it."""
@@ -133,6 +142,8 @@ class AliceLight:
         n_polls = 0
         while True:
             status = await transmitter.check()
+            if status.run != self._run:
+                raise Fault(f"the state encoder sends run {status.run}, not run {self._run}")
             for block_no, block in seeds.ended(status):
                 self._sent.add(block_no, block)
             while seeds.n_made < seeds.current + SEEDS_AHEAD:

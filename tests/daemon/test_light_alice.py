@@ -1,0 +1,199 @@
+"""Alice's light without a bench: what she makes of Bob's words, and of an encoder that errs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import msgspec
+import pytest
+import trio
+
+from drivers.encoder import EncoderState, EncoderStatus
+from drivers.errors import Fault
+from qkdd.amplify.settings import ProofSettings
+from qkdd.base.ids import BlockNo, LinkId
+from qkdd.base.light import Intensities, LightPlan
+from qkdd.base.secret import Secret
+from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.distil_alice import SentBlocks
+from qkdd.daemon.light_alice import LOCK_TIMEOUT_S, READY_TIMEOUT_S, AliceLight
+from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.session import RUN_MESSAGES
+from qkdd.daemon.status import LinkStatus
+from qkdd.reconcile.settings import ReconcileSettings
+from qkdd.station.messages import LightLocked, RunAnnounced, RunLost, RunReady, RunStopped
+from qkdd.station.transmitter import Transmitter
+
+SETTINGS = DistilSettings(
+    LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
+)
+FIRST = BlockNo(7)
+
+
+class Bench:
+    """A transmitter that only notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.lit = False
+        self.run = 0
+        self.pulses = 0
+        self.seeds: dict[int, Secret] = {}
+        self.all_seeds: list[Secret] = []
+
+    async def prepare(self, _plan: LightPlan, _intensities: Intensities) -> None:
+        self.seeds.clear()
+
+    async def load_calibration_seed(self, seed: bytes) -> None:
+        assert len(seed) == 32
+
+    async def load_block_seed(self, index: int, seed: Secret) -> None:
+        assert index not in self.seeds
+        self.seeds[index] = seed
+        self.all_seeds.append(seed)
+
+    async def begin(self, run: int) -> None:
+        self.lit, self.run, self.pulses = True, run, 0
+
+    async def check(self) -> EncoderStatus:
+        return EncoderStatus(EncoderState.RUNNING, self.run, self.pulses, None, len(self.seeds))
+
+    async def check_laser(self) -> None:
+        pass
+
+    async def dark(self) -> None:
+        self.lit = False
+
+
+class Talk:
+    """Bob's end: what Alice said, and a way to answer."""
+
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.said: list[msgspec.Struct] = []
+        self.runs = Mailbox(*RUN_MESSAGES)
+        self.sent = SentBlocks()
+        self.status = LinkStatus(name="a-b", peer="b", role="transmitter")
+        self.light = AliceLight(
+            SETTINGS,
+            self.hear,
+            self.runs,
+            self.sent,
+            self.status,
+            entropy=lambda n: bytes(range(n)),
+            first_block=FIRST,
+        )
+
+    async def hear(self, message: msgspec.Struct) -> None:
+        await trio.lowlevel.checkpoint()
+        self.said.append(message)
+
+    async def run(self) -> None:
+        await self.light.run(cast("Transmitter", self.bench))
+
+    async def ready(self, run: int) -> None:
+        await self.runs.put(RunReady(run=run))
+        await trio.sleep(1.0)
+
+    def announced(self) -> list[tuple[int, int]]:
+        return [
+            (message.run, message.first_block)
+            for message in self.said
+            if isinstance(message, RunAnnounced)
+        ]
+
+
+@asynccontextmanager
+async def shining() -> AsyncIterator[Talk]:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await trio.sleep(0.5)
+        yield talk
+        nursery.cancel_scope.cancel()
+    assert not talk.bench.lit
+
+
+def locked(run: int) -> LightLocked:
+    return LightLocked(run=run, clock_offset_ppm=1.0, errors=0, matched=100)
+
+
+async def test_no_light_before_the_receiver_is_ready(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        assert not talk.bench.lit
+        await talk.ready(1)
+        assert talk.bench.lit
+        assert talk.announced() == [(1, FIRST)]
+
+
+async def test_a_receiver_that_is_not_ready_is_asked_again_in_the_same_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await trio.sleep(READY_TIMEOUT_S)
+        assert not talk.bench.lit
+        assert [run for run, _ in talk.announced()] == [1, 2]
+        assert talk.status.reason == f"the receiver was not ready within {READY_TIMEOUT_S:g} s"
+        await talk.ready(2)
+        assert talk.bench.lit
+
+
+async def test_late_words_about_the_run_before_are_passed_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.ready(1)
+        await talk.runs.put(RunLost(run=1, reason="too dark"))
+        await trio.sleep(1.0)
+        assert not talk.bench.lit
+        await talk.runs.put(locked(1))
+        await talk.ready(2)
+        assert talk.bench.lit
+        await talk.runs.put(RunLost(run=1, reason="still"))
+        await trio.sleep(1.0)
+        assert talk.bench.lit
+
+
+async def test_a_run_that_is_not_found_goes_dark_and_bob_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.ready(1)
+        await trio.sleep(LOCK_TIMEOUT_S)
+        assert not talk.bench.lit
+        assert [m.run for m in talk.said if isinstance(m, RunStopped)] == [1]
+
+
+async def test_a_block_is_answered_for_when_its_last_pulse_has_left_and_its_number_never_returns(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.ready(1)
+        await talk.runs.put(locked(1))
+        talk.bench.pulses = SETTINGS.plan.block_span(0).stop - 1
+        await trio.sleep(1.0)
+        assert not talk.sent._blocks
+        talk.bench.pulses += 1
+        await trio.sleep(1.0)
+        assert (await talk.sent.take(FIRST)).index == 0
+        assert sorted(talk.bench.seeds) == [0, 1, 2]
+        await talk.runs.put(RunLost(run=1, reason="cut"))
+        await trio.sleep(1.0)
+        assert talk.announced()[-1] == (2, FIRST + 3)
+        assert all(seed.wiped for seed in talk.bench.all_seeds[1:])
+
+
+async def test_pulses_of_another_run_hand_out_no_block(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  the bench errs in the middle
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.run)
+            await talk.ready(1)
+            talk.bench.run, talk.bench.pulses = 0, SETTINGS.plan.block_span(0).stop
+            await trio.sleep(1.0)
+    assert caught.group_contains(Fault, match="run 0")
+    assert not talk.sent._blocks
+    assert not talk.bench.lit
