@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from qkdd.base.agreement import agreement
-from qkdd.base.errors import ConfigError
+from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay
@@ -186,18 +186,31 @@ async def _gather(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Ask the store for every link's account, once a second."""
-    started = False
+    """Ask the store for every link's account, once a second.
+
+    A store that does not tell at the start ends the start. Later it may have its trouble, which
+    the links meet themselves; an account that does not balance is for the operator.
+    """
+    await _ask_accounts(store, accounts)
+    task_status.started()
+    told = ""
     while True:
-        for link, account in accounts.items():
-            bits = await store.do(partial(KeyStore.account, link=link))
-            left = await store.do(partial(KeyStore.auth_left, link=link))
-            account.bits = asdict(bits)
-            account.auth_left_bits = 8 * (left.tx + left.rx)
-        if not started:
-            started = True
-            task_status.started()
         await trio.sleep(GATHER_EVERY_S)
+        try:
+            await _ask_accounts(store, accounts)
+            told = ""
+        except StoreError as error:
+            if str(error) != told:
+                told = str(error)
+                log.error("the store does not tell its accounts", reason=told)
+
+
+async def _ask_accounts(store: StoreService, accounts: dict[LinkId, LinkAccount]) -> None:
+    for link, account in accounts.items():
+        bits = await store.do(partial(KeyStore.account, link=link))
+        left = await store.do(partial(KeyStore.auth_left, link=link))
+        account.bits = asdict(bits)
+        account.auth_left_bits = 8 * (left.tx + left.rx)
 
 
 def _snapshot(
