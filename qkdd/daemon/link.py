@@ -106,6 +106,8 @@ class LinkService:
             except (LinkLost, PeerError, OSError, trio.TooSlowError) as error:
                 reason = str(error) or f"no handshake within {OPEN_TIMEOUT_S:g} s"
                 log.warning("stranger turned away", link=self._link, reason=reason)
+                if isinstance(error, PeerError) or self._end.status.reason is None:
+                    self._end.status.enter("down", f"turned away: {reason}")  # maybe the neighbour
             else:
                 if node == self._config.peer and not found:
                     found.append(tls)
