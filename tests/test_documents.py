@@ -171,3 +171,40 @@ def test_the_two_ends_of_the_example_pair_agree() -> None:
     assert agreed(ends[0]) == agreed(ends[1])
     assert ends[0].name == ends[1].name
     assert {ends[0].role, ends[1].role} == {"transmitter", "receiver"}
+
+
+def reasons() -> list[str]:
+    """Collect what the tables of reasons in the operator's document quote."""
+    text = text_of("docs/operating.md")
+    found: list[str] = []
+    for table in re.findall(
+        r"^\| (?:while `|a block without key).*?(?=^$)", text, re.MULTILINE | re.DOTALL
+    ):
+        for row in table.splitlines()[2:]:
+            found += re.findall(r"`([^`]+)`", row.split(" | ")[0])
+    return found
+
+
+FOREIGN = ("all attempts to connect to", "database or disk is full", "TooSlowError")
+"""Said by trio and sqlite3."""
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    """The whole code, with strings that go on in the next line joined."""
+    files = sorted([*(ROOT / "qkdd").rglob("*.py"), *(ROOT / "drivers").rglob("*.py")])
+    text = "\n".join(path.read_text() for path in files if "sim" not in path.parts)
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def test_there_are_reasons_to_look_for() -> None:
+    assert len(reasons()) > 50
+
+
+@pytest.mark.parametrize("reason", reasons())
+def test_every_reason_that_an_operator_is_told_of_is_in_the_code(reason: str, source: str) -> None:
+    parts = [part.strip() for part in re.split(r"\.\.\.|\b\d[\d.]*\b|\bN\b", reason)]
+    wanted = [part for part in parts if len(part) > 3 and not part.startswith(FOREIGN)]
+    assert wanted or reason.strip(". ").startswith(FOREIGN)
+    for part in wanted:
+        assert part in source, f"no code says {part!r}"
