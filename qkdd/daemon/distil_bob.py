@@ -1,5 +1,6 @@
 """Bob's end of distillation: each block that has ended, from clicks to committed key."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,13 @@ class EndedBlock:
 
     index: int
     sifter: BobSifter
+
+
+def wipe_waiting(blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
+    """Wipe what nobody will distil any more: the session is over."""
+    with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+        while True:
+            blocks.receive_nowait().sifter.wipe()
 
 
 class BobDistiller:

@@ -78,6 +78,11 @@ class BobLight:
             if self._run is not None:
                 await self._lose(str(errors.exceptions[0]))
             raise
+        finally:
+            receiver.stop()
+            if self._sifter is not None:
+                self._sifter.wipe()
+                self._sifter = None
 
     async def _read(self, tagger: TimeTagger) -> None:
         async with trio.open_nursery() as nursery:

@@ -1,7 +1,7 @@
 """One session with a neighbour: from two agreeing hellos to light, key and their end."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -14,7 +14,7 @@ from qkdd.base.ids import LinkId
 from qkdd.config import Link
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
-from qkdd.daemon.distil_bob import BobDistiller, EndedBlock
+from qkdd.daemon.distil_bob import BobDistiller, EndedBlock, wipe_waiting
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
 from qkdd.daemon.key_office import KeyOffice
 from qkdd.daemon.light_alice import AliceLight
@@ -74,7 +74,7 @@ class LinkEnd:
     office: KeyOffice
     status: LinkStatus
     entropy: Entropy
-    board_key: bytes
+    board_key: bytes = field(repr=False)
 
 
 async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> None:
@@ -181,9 +181,12 @@ async def _bob(
         async with open_receiver(receiver_settings) as tagger:
             await light.run(tagger, receiver)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(distiller.run, ended_out)
-        nursery.start_soon(_light, end, look)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(distiller.run, ended_out)
+            nursery.start_soon(_light, end, look)
+    finally:
+        wipe_waiting(ended_out)
 
 
 async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,203 @@
+"""Bob's light without a tagger: runs, their ends, and raw clicks that no session leaves behind."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+import numpy as np
+import pytest
+import trio
+
+from drivers.tags import TagBlock
+from drivers.timetagger import TimeTagger
+from qkdd.amplify.settings import ProofSettings
+from qkdd.base.errors import PeerError
+from qkdd.base.ids import BlockNo, LinkId
+from qkdd.base.light import Intensities, LightPlan
+from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.distil_bob import EndedBlock, wipe_waiting
+from qkdd.daemon.light_bob import SEARCH_TIMEOUT_S, BobLight
+from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.session import RUN_MESSAGES
+from qkdd.daemon.status import LinkStatus
+from qkdd.frames.events import BlockEnded, DetectedFrame, Event, Lost
+from qkdd.frames.receiver import LightReceiver
+from qkdd.reconcile.settings import ReconcileSettings
+from qkdd.station.messages import RunAnnounced, RunLost, RunReady
+
+SETTINGS = DistilSettings(
+    LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
+)
+FIRST = BlockNo(5)
+
+
+@dataclass
+class Bench:
+    """A tagger without tags, and a receiver whose events are the test's."""
+
+    events: list[Event]
+    turns: trio.MemoryReceiveChannel[None]
+    hunting: bool = False
+
+    async def read(self) -> TagBlock:
+        await self.turns.receive()
+        return TagBlock(np.empty(0, np.int64), np.empty(0, np.uint8), 0)
+
+    def hunt(self, _states: object) -> None:
+        self.hunting = True
+
+    def stop(self) -> None:
+        self.hunting = False
+
+    def feed(self, _tags: TagBlock) -> tuple[Event, ...]:
+        events = tuple(self.events)
+        self.events.clear()
+        return events
+
+
+class Talk:
+    def __init__(self, n_waiting: int = 2) -> None:
+        self.turn, turns = trio.open_memory_channel[None](0)
+        self.bench = Bench([], turns)
+        self.said: list[msgspec.Struct] = []
+        self.runs = Mailbox(*RUN_MESSAGES)
+        self.send, self.ended = trio.open_memory_channel[EndedBlock](n_waiting)
+        self.status = LinkStatus(name="a-b", peer="a", role="receiver")
+        self.light = BobLight(
+            SETTINGS,
+            self.hear,
+            self.runs,
+            self.send,
+            self.status,
+            entropy=bytes,
+            first_block=FIRST,
+        )
+
+    async def hear(self, message: msgspec.Struct) -> None:
+        await trio.lowlevel.checkpoint()
+        self.said.append(message)
+
+    async def run(self) -> None:
+        await self.light.run(cast("TimeTagger", self.bench), cast("LightReceiver", self.bench))
+
+    async def announce(self, run: int, first_block: int = FIRST) -> None:
+        await self.runs.put(
+            RunAnnounced(run=run, first_block=first_block, calibration_seed=bytes(32))
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        await self.happen()
+
+    async def happen(self, *events: Event) -> None:
+        """Let the tagger be read; return when all that comes of it has been done."""
+        self.bench.events += events
+        await self.turn.send(None)
+        await self.turn.send(None)
+
+
+def frame(number: int, block_index: int) -> DetectedFrame:
+    slots = np.arange(60_000 + 1000 * number, 61_000 + 1000 * number, dtype=np.uint32)
+    return DetectedFrame(
+        frame=number,
+        block_index=block_index,
+        slots=slots,
+        detectors=np.full(slots.size, 3, np.uint8),
+        n_double=0,
+        n_cross=0,
+        n_out_of_gate=0,
+        n_dead=0,
+    )
+
+
+async def test_raw_clicks_are_wiped_when_the_session_ends_in_the_middle_of_a_block() -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(frame(0, 0))
+        sifter = talk.light._sifter
+        assert sifter is not None
+        clicks = sifter._clicks
+        assert clicks._detectors.any()
+        nursery.cancel_scope.cancel()
+    assert not clicks._detectors.any()
+    assert not talk.bench.hunting
+
+
+async def test_a_block_that_has_ended_is_handed_over_under_its_number() -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(frame(0, 0), BlockEnded(0), frame(1, 1), BlockEnded(1))
+        blocks = [talk.ended.receive_nowait() for _ in range(2)]
+        assert [(b.index, b.sifter.block_no, b.sifter.n_clicks) for b in blocks] == [
+            (0, FIRST, 1000),
+            (1, FIRST + 1, 1000),
+        ]
+        nursery.cancel_scope.cancel()
+
+
+async def test_raw_clicks_of_blocks_that_wait_are_wiped_with_the_session() -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(frame(0, 0), BlockEnded(0), frame(1, 1), BlockEnded(1))
+        nursery.cancel_scope.cancel()
+    waiting = [talk.ended.receive_nowait() for _ in range(2)]
+    chunks = [block.sifter._clicks.chunk(0) for block in waiting]
+    assert all(chunk.bits.any() for chunk in chunks)
+    for block in waiting:
+        talk.send.send_nowait(block)
+    wipe_waiting(talk.ended)
+    assert not any(chunk.bits.any() or chunk.gaps.any() for chunk in chunks)
+
+
+async def test_a_block_that_distillation_is_too_slow_for_is_given_up() -> None:
+    talk = Talk(n_waiting=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(frame(0, 0), BlockEnded(0), frame(1, 1), BlockEnded(1))
+        assert talk.status.n_blocks_void == 1
+        assert talk.ended.receive_nowait().sifter.block_no == FIRST
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_lost_run_is_told_and_its_open_block_is_void() -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(frame(0, 0), Lost("slipped"))
+        assert [m for m in talk.said if isinstance(m, RunLost)] == [
+            RunLost(run=1, reason="slipped")
+        ]
+        assert talk.status.n_blocks_void == 1
+        await talk.announce(2, FIRST + 1)
+        assert [m.run for m in talk.said if isinstance(m, RunReady)] == [1, 2]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_search_without_end_is_given_up(mock_clock: trio.testing.MockClock) -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        mock_clock.jump(SEARCH_TIMEOUT_S)
+        await talk.happen()
+        assert talk.bench.hunting
+        mock_clock.jump(0.1)
+        await talk.happen()
+        assert not talk.bench.hunting
+        nursery.cancel_scope.cancel()
+    assert isinstance(talk.said[-1], RunLost)
+
+
+async def test_a_block_number_that_was_used_is_the_peers_fault() -> None:
+    talk = Talk()
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  in the middle of the run
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.run)
+            await talk.announce(1, FIRST - 1)
+    assert caught.group_contains(PeerError, match="never used twice")
