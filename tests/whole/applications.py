@@ -20,6 +20,8 @@ RELAY = {SAE_A: ALICE, SAE_B: BOB}
 OTHER = {SAE_A: SAE_B, SAE_B: SAE_A}
 GONE = 400
 """The answer to a key_ID that is not there (any more): ETSI GS QKD 014, clause 6.4."""
+NOT_FOR_YOU = 401
+"""The answer to a master that asks as if it were the slave, until its key is settled."""
 
 
 class NoAnswer(Exception):
@@ -163,6 +165,6 @@ class Applications:
         try:
             await self.known_keys(sae, [key_id])
         except Refused as refusal:
-            assert refusal.status == GONE, refusal
+            assert refusal.status in (GONE, NOT_FOR_YOU), refusal
             return True
         return False

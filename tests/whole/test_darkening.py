@@ -1,5 +1,6 @@
 """The transmitter's light when a relay ends, asked of the instruments over their own wire."""
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -73,3 +74,13 @@ async def test_after_kill_9_of_the_transmitters_relay_the_encoder_stops_by_itsel
         await trio.sleep(2 * WATCHDOG_S)
         async with instruments(site) as (_, _, encoder):
             assert (await encoder.status()).state is not EncoderState.RUNNING
+
+
+async def test_a_relay_whose_instruments_hang_still_stops_in_time_with_status_0(
+    tmp_path: Path,
+) -> None:
+    async with lit_site(tmp_path) as site:
+        assert site.lab is not None
+        site.lab.process.send_signal(signal.SIGSTOP)
+        for relay in (ALICE, BOB):
+            assert await site.stop(relay) == 0
