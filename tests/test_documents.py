@@ -15,7 +15,9 @@ from drivers.sim.config import Lab
 from qkdd.base.agreement import agreement
 from qkdd.base.toml import convert
 from qkdd.cli.__main__ import COMMANDS
+from qkdd.cli.demo.summary import Summary
 from qkdd.config import Link, Relay, mistakes
+from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.net.codec import MESSAGES
 from qkdd.reconcile.codes import CODE_FAMILY
 
@@ -131,6 +133,15 @@ def test_every_dependency_stands_in_its_decision_record() -> None:
     record = text_of("docs/decisions/0002-dependencies.md")
     rows = set(re.findall(r"^\| ([\w-]+) \| [^|]+ \| [^|]+ \|$", record, re.MULTILINE))
     assert names == rows - {"package"}
+
+
+@pytest.mark.parametrize("snapshot", [RelaySnapshot, LinkSnapshot, BlockFacts, Summary])
+def test_every_field_that_a_command_prints_stands_in_the_operators_document(
+    snapshot: type[msgspec.Struct],
+) -> None:
+    text = text_of("docs/operating.md")
+    names = [field.name for field in msgspec.structs.fields(snapshot)]
+    assert not [name for name in names if f"`{name}`" not in text]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
