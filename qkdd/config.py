@@ -12,18 +12,34 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from qkdd.amplify.length import check_source
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base import toml
 from qkdd.base.errors import ConfigError
 from qkdd.base.light import Intensities, LightPlan
 from qkdd.deliver.settings import DeliverySettings
-from qkdd.frames.settings import FrameSettings
+from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.keys.settings import StoreSettings
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+MAX_PORT = 65_535
 Address = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")]
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Take an address apart; an IPv6 host is in brackets.
+
+    Raises
+    ------
+    ValueError
+        If there is no such port.
+    """
+    host, _, port = address.rpartition(":")
+    if int(port) > MAX_PORT:
+        raise ValueError(f"{address}: port {port} is above {MAX_PORT}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,11 +80,12 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(f"link {self.name}: role {self.role} needs a table [{self.role}]")
         if other is not None:
             raise ValueError(f"link {self.name}: role {self.role} forbids the other end's table")
-        if self.frames.gate_ps > self.light.period_ps:
-            raise ValueError(
-                f"link {self.name}: frames.gate_ps {self.frames.gate_ps} exceeds the period of "
-                f"the pulse clock, {self.light.period_ps:g} ps"
-            )
+        host_and_port(self.connect or self.listen or "")
+        try:
+            check_light(self.light, self.frames)
+            check_source(self.intensities, self.proof)
+        except ValueError as error:
+            raise ValueError(f"link {self.name}: {error}") from error
 
 
 class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +101,13 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two links are called {name}")
+        peers = [link.peer for link in self.links]
+        for link in self.links:
+            if link.peer == self.node.id:
+                raise ValueError(f"link {link.name}: the peer is this relay itself")
+            if peers.count(link.peer) > 1:
+                raise ValueError(f"two links to {link.peer}: keys for it would come from one only")
+        host_and_port(self.delivery.listen)
 
 
 def mistakes(path: Path) -> list[str]:

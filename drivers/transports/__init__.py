@@ -51,7 +51,17 @@ async def open_transport(resource: str, *, baud: int = 115200) -> AsyncIterator[
             await transport.aclose()
 
 
+def check_resource(resource: str) -> None:
+    """Raise ValueError if ``resource`` is of no known form."""
+    if not any(form.match(resource) for form in (_TCP, _SERIAL, _ASRL_PATH, _VISA)):
+        raise ValueError(
+            f"resource {resource!r} is none of tcp://HOST:PORT, serial:PATH, or a VISA resource "
+            "such as TCPIP::HOST::PORT::SOCKET or GPIB0::28::INSTR"
+        )
+
+
 async def _open(resource: str, baud: int) -> Transport:
+    check_resource(resource)
     if match := _TCP.match(resource):
         from drivers.transports.tcp import open_tcp
 
@@ -60,12 +70,7 @@ async def _open(resource: str, baud: int) -> Transport:
         from drivers.transports.serial_port import open_serial
 
         return await open_serial(match["path"], baud=baud, name=resource)
-    if _VISA.match(resource):
-        # Imported late: pyvisa costs time and memory that a receiver's daemon never needs.
-        from drivers.transports.visa import open_visa
+    # Imported late: pyvisa costs time and memory that a receiver's daemon never needs.
+    from drivers.transports.visa import open_visa
 
-        return await open_visa(resource, baud=baud, name=resource)
-    raise ValueError(
-        f"resource {resource!r} is none of tcp://HOST:PORT, serial:PATH, or a VISA resource "
-        "such as TCPIP::HOST::PORT::SOCKET or GPIB0::28::INSTR"
-    )
+    return await open_visa(resource, baud=baud, name=resource)

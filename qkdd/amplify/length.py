@@ -104,6 +104,12 @@ def secret_length(
     )
 
 
+def check_source(intensities: Intensities, settings: ProofSettings) -> None:
+    """Raise ValueError if no block of such a source could be bounded."""
+    for _ in _box(intensities, settings):
+        pass
+
+
 def _box(intensities: Intensities, settings: ProofSettings) -> Iterator[Source]:
     """Sources at the corners of what is believed of the mean photon numbers."""
     spread = settings.mu_uncertainty

@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,14 +19,16 @@ from qkdd.base.agreement import agreement
 from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
-from qkdd.config import Link, Relay
+from qkdd.config import Link, Relay, host_and_port
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.kernels import kernel_backends, tell_backends
 from qkdd.daemon.key_office import KeyOffice
 from qkdd.daemon.link import LinkService
+from qkdd.daemon.service_manager import NOBODY, ServiceManager
 from qkdd.daemon.session import LinkEnd
-from qkdd.daemon.status import LinkStatus, RelaySnapshot, serve_status
+from qkdd.daemon.status import LinkStatus, RelaySnapshot, in_one_line, serve_status
 from qkdd.daemon.store_service import StoreService
+from qkdd.daemon.watchdog import Loop, ask_store, tell_life
 from qkdd.keys.store import KeyStore
 from qkdd.net.delivery import Delivery
 from qkdd.net.https import HttpsServer, server_context
@@ -52,18 +54,19 @@ class LinkAccount:
     auth_left_bits: int
 
 
-async def run_relay(relay: Relay, *, ready: Callable[[], None]) -> None:
-    """Run a relay until SIGTERM or SIGINT; ``ready`` is called once everything listens."""
+async def run_relay(relay: Relay, manager: ServiceManager = NOBODY) -> None:
+    """Run a relay until SIGTERM or SIGINT; ``manager`` hears once everything listens."""
     _harden()
     tell_backends()
     async with open_store(relay) as store:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                await nursery.start(_serve, relay, store)
+                await nursery.start(_serve, relay, store, manager)
                 log.info("relay ready", node=relay.node.id, links=len(relay.links))
-                ready()
+                manager.tell("READY=1")
                 async for number in signals:
                     log.info("stopping", signal=signal.Signals(number).name)
+                    manager.tell("STOPPING=1")
                     nursery.cancel_scope.cancel()
                     break
 
@@ -85,6 +88,7 @@ async def open_store(relay: Relay) -> AsyncIterator[KeyStore]:
 async def _serve(
     relay: Relay,
     key_store: KeyStore,
+    manager: ServiceManager,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -110,9 +114,22 @@ async def _serve(
                 for link in relay.links:
                     service = _link_service(relay, link, store, office, statuses[LinkId(link.name)])
                     await nursery.start(service.run)
+                if manager.address is not None:
+                    nursery.start_soon(_live, manager, store, statuses)
                 task_status.started()
         finally:
             store.stop()
+
+
+async def _live(
+    manager: ServiceManager, store: StoreService, statuses: dict[LinkId, LinkStatus]
+) -> None:
+    """Tell the service manager how the links are, and that all that must turn does."""
+    writer = Loop()
+    loops = {"store": writer, **{f"light of {name}": one.light for name, one in statuses.items()}}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask_store, store, writer)
+        nursery.start_soon(tell_life, manager, loops, lambda: in_one_line(statuses.values()))
 
 
 async def _deliver(
@@ -127,9 +144,9 @@ async def _deliver(
         known=delivery.homes,
         max_connections_per_sae=delivery.max_connections_per_sae,
     )
-    host, _, port = delivery.listen.rpartition(":")
+    host, port = host_and_port(delivery.listen)
     context = server_context(node.certificate, node.key, node.ca)
-    await server.serve(host, int(port), context, task_status=task_status)
+    await server.serve(host, port, context, task_status=task_status)
 
 
 def _link_service(

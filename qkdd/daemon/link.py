@@ -10,7 +10,7 @@ import trio
 from qkdd.base.errors import LinkLost, OutOfKey, PeerError, SecurityAlarm, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
-from qkdd.config import Link
+from qkdd.config import Link, host_and_port
 from qkdd.daemon.session import LinkEnd, run_session
 from qkdd.daemon.supervise import supervise
 from qkdd.keys.messages import AuthMarks, StoreState
@@ -54,8 +54,8 @@ class LinkService:
             task_status.started()
             await self._supervised(self._dial)
             return
-        host, _, port = self._config.listen.rpartition(":")
-        (listener,) = await trio.open_tcp_listeners(int(port), host=host)
+        host, port = host_and_port(self._config.listen)
+        (listener,) = await trio.open_tcp_listeners(port, host=host)
         async with listener:
             task_status.started()
             await self._supervised(lambda: self._accept(listener))
@@ -73,10 +73,10 @@ class LinkService:
 
     async def _dial(self) -> None:
         assert self._config.connect is not None
-        host, _, port = self._config.connect.rpartition(":")
+        host, port = host_and_port(self._config.connect)
         opening = await self._opening()
         with trio.fail_after(OPEN_TIMEOUT_S):
-            raw = await trio.open_tcp_stream(host, int(port))
+            raw = await trio.open_tcp_stream(host, port)
 
             async def dial(raw: trio.SocketStream) -> PeerSession:
                 tls = await dial_tls(raw, self._dialling, expected=NodeId(self._config.peer))

@@ -12,18 +12,14 @@ from qkdd.frames.buffer import MAX_TAGS, TagBuffer
 from qkdd.frames.clicks import ClickSettler
 from qkdd.frames.events import Event, Lost
 from qkdd.frames.hunter import Found, Hunter
-from qkdd.frames.settings import FrameSettings
+from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.frames.start import CalibrationStates
 from qkdd.frames.tracker import Tracker
 
 TAGS_AT_ONCE = 1 << 16
 """A longer TagBlock is taken in pieces: memory does not depend on how the tagger reads."""
 
-MIN_TICKS_PER_PERIOD = 3
-"""At three ticks a period or less, the clock's line and its alias cannot be told apart."""
-
 _NO_DETECTOR = 255
-_MAX_SLOTS = 1 << 32
 
 
 class LightReceiver:
@@ -151,17 +147,6 @@ class LightReceiver:
 
 
 def _check(plan: LightPlan, settings: FrameSettings, detectors: Mapping[int, int]) -> None:
-    if settings.gate_ps > plan.period_ps:
-        raise ValueError(
-            f"gate_ps {settings.gate_ps} exceeds the pulse period {plan.period_ps:g} ps"
-        )
-    if plan.period_ps <= MIN_TICKS_PER_PERIOD * settings.tick_ps:
-        raise ValueError(
-            f"pulse period {plan.period_ps:g} ps must exceed {MIN_TICKS_PER_PERIOD} ticks of "
-            f"{settings.tick_ps} ps, or the pulse clock is ambiguous"
-        )
+    check_light(plan, settings)
     if sorted(detectors.values()) != [0, 1, 2, 3] or not all(0 <= c < 256 for c in detectors):
         raise ValueError(f"detectors {dict(detectors)} must be four inputs for detectors 0 to 3")
-    longest = max(plan.ramp_frames) * plan.frame_pulses
-    if longest > _MAX_SLOTS:
-        raise ValueError(f"a block of {longest} pulses exceeds {_MAX_SLOTS}, a slot's 32 bits")

@@ -5,6 +5,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from qkdd.base.light import LightPlan
+
+MIN_TICKS_PER_PERIOD = 3
+"""At three ticks a period or less, the clock's line and its alias cannot be told apart."""
+
+MAX_SLOTS = 1 << 32
+
 
 class FrameSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How time tags become clicks. Times are ps; probabilities and QBER are fractions."""
@@ -36,3 +43,19 @@ class FrameSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 "a shorter common dead time makes the efficiency depend on the basis, and the "
                 "proof of security does not hold"
             )
+
+
+def check_light(plan: LightPlan, settings: FrameSettings) -> None:
+    """Raise ValueError if such light cannot be received with these settings."""
+    if settings.gate_ps > plan.period_ps:
+        raise ValueError(
+            f"gate_ps {settings.gate_ps} exceeds the pulse period {plan.period_ps:g} ps"
+        )
+    if plan.period_ps <= MIN_TICKS_PER_PERIOD * settings.tick_ps:
+        raise ValueError(
+            f"pulse period {plan.period_ps:g} ps must exceed {MIN_TICKS_PER_PERIOD} ticks of "
+            f"{settings.tick_ps} ps, or the pulse clock is ambiguous"
+        )
+    longest = max(plan.ramp_frames) * plan.frame_pulses
+    if longest > MAX_SLOTS:
+        raise ValueError(f"a block of {longest} pulses exceeds {MAX_SLOTS}, a slot's 32 bits")

@@ -6,12 +6,23 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from drivers.catalogue import ATTENUATORS, ENCODERS, LASERS, TIME_TAGGERS
+from drivers.transports import check_resource
+
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An instrument as it is found: the model picks the driver, the resource the way to it."""
 
     model: Annotated[str, Meta(min_length=1)]
     resource: Annotated[str, Meta(min_length=1)]
+
+
+def _check(kind: str, instrument: Instrument, known: tuple[str, ...]) -> None:
+    if instrument.model not in known:
+        raise ValueError(
+            f"{kind} model {instrument.model!r} is not known; known: {', '.join(known)}"
+        )
+    check_resource(instrument.resource)
 
 
 class LaserSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +45,11 @@ class TransmitterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     attenuator: AttenuatorSettings
     encoder: EncoderSettings
 
+    def __post_init__(self) -> None:
+        _check("laser", self.laser, LASERS)
+        _check("attenuator", self.attenuator, ATTENUATORS)
+        _check("encoder", self.encoder, ENCODERS)
+
 
 class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tagger: Instrument
@@ -43,6 +59,7 @@ class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     test1_channel: Annotated[int, Meta(ge=1, le=64)] = 4
 
     def __post_init__(self) -> None:
+        _check("time tagger", self.tagger, TIME_TAGGERS)
         if len(set(self.detectors)) != 4:
             raise ValueError(f"channels {sorted(self.detectors)} must be four different inputs")
 
