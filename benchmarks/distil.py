@@ -16,15 +16,20 @@ import os
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from benchmarks.laboratory import SIMULATOR
 from benchmarks.predicted import demo_setup, predict, with_ramp
-from benchmarks.river import ALICE, BOB, LINK, SIMULATOR, Distilled, River
+from benchmarks.river import ALICE, BOB, LINK, Distilled, River
 from benchmarks.store import pair
 from drivers.kernels import clicks, expand, tdc1
 from qkdd.kernels import assign, choices, ldpc, toeplitz
+from qkdd.keys.messages import Message
 from qkdd.keys.store import KeyStore
 
 ANCHOR_NS = {BOB: 34.0, ALICE: 22.0, SIMULATOR: 50.0}
@@ -48,7 +53,7 @@ STAGES = (
     (ALICE, "commit"),
     (ALICE, "messages"),
 )
-FORCE: tuple[tuple[Callable[[str], None], str], ...] = (
+FORCE: tuple[tuple[Callable[[Any], None], str], ...] = (
     (clicks.force, "numpy"),
     (expand.force, "numpy"),
     (tdc1.force, "numpy"),
@@ -68,6 +73,9 @@ BACKENDS = {
 }
 
 
+Facts = dict[str, Any]
+
+
 class Unequal(Exception):
     """The two ends hold different keys."""
 
@@ -81,7 +89,7 @@ def numpy_twins() -> Iterator[None]:
         yield
     finally:
         for force, _ in FORCE:
-            force(tdc1.variants()[0] if force is tdc1.force else None)
+            force(tdc1.variants()[0] if force is tdc1.force else None)  # tdc1 wants a name
 
 
 def misalignment_for(qber: float) -> float:
@@ -99,25 +107,21 @@ def commit(river: River, stores: tuple[KeyStore, KeyStore], block: Distilled) ->
     if block.keys is None:
         return
     number = stores[0].next_block_no(LINK)
-    words = []
+    words: deque[tuple[str, Message]] = deque()
     for end, store, key in zip((ALICE, BOB), stores, block.keys, strict=True):
-
-        def prepare(store: KeyStore = store, key: object = key) -> object:
-            return store.prepare_block(
-                LINK, number, key, n_bits=block.length.n_out, auth_bytes=block.auth_bytes
-            )
-
-        words.append((end, *river.watch(end, "commit", prepare)))
+        prepare = partial(
+            store.prepare_block, n_bits=block.length.n_out, auth_bytes=block.auth_bytes
+        )
+        words += [(end, word) for word in river.watch(end, "commit", prepare, LINK, number, key)]
     while words:
-        (end, message, *rest), *words = words
-        words += [(end, *rest)] if rest else []
+        end, word = words.popleft()
         peer, store = (BOB, stores[1]) if end == ALICE else (ALICE, stores[0])
-        carried = river.wire.carry(end, message)
-        answers = river.watch(peer, "commit", store.receive, LINK, carried, 0)
-        words += [(peer, *answers)] if answers else []
+        said = river.wire.carry(end, word)
+        answers = river.watch(peer, "commit", store.receive, LINK, said, 0)
+        words += [(peer, answer) for answer in answers]
 
 
-def measure(seconds: float, n_blocks: int, misalignment: float, *, seed: int) -> dict:
+def measure(seconds: float, n_blocks: int, misalignment: float, *, seed: int) -> Facts:
     """Run blocks of ``seconds``; return ns a tag by stage, and what the blocks were like."""
     n_frames = round(seconds * 10)
     setup = with_ramp(demo_setup(misalignment=misalignment), n_frames)
@@ -155,7 +159,7 @@ def measure(seconds: float, n_blocks: int, misalignment: float, *, seed: int) ->
     }
 
 
-def facts(block: Distilled) -> dict:
+def facts(block: Distilled) -> Facts:
     qber = block.qber_key
     return {
         "clicks": block.n_clicks,
@@ -167,7 +171,7 @@ def facts(block: Distilled) -> dict:
     }
 
 
-def totals(result: dict) -> dict[str, float]:
+def totals(result: Facts) -> dict[str, float]:
     ns = result["ns_per_tag"]
     return {
         end: sum(ns[f"{one} {stage}"] for one, stage in STAGES if one == end)
@@ -175,7 +179,7 @@ def totals(result: dict) -> dict[str, float]:
     }
 
 
-def show(native: dict, twins: dict | None) -> None:
+def show(native: Facts, twins: Facts | None) -> None:
     for name, result in (("kernels", native), ("twins", twins)):
         if result is not None:
             print(f"{name}: {', '.join(f'{k} {v}' for k, v in result['backends'].items())}")
@@ -193,7 +197,7 @@ def show(native: dict, twins: dict | None) -> None:
         for one, stage in STAGES:
             if one == end:
                 key = f"{one} {stage}"
-                line(key, native["ns_per_tag"][key], twins and twins["ns_per_tag"][key])
+                line(key, native["ns_per_tag"][key], twins["ns_per_tag"][key] if twins else None)
         anchor = ANCHOR_NS[end]
         line(f"{end}, all", ends[end], other.get(end))
         print(f"{'':22s} {ends[end] / anchor:8.2f} of the anchor's {anchor:g} ns")
@@ -214,7 +218,7 @@ def line(name: str, ns: float, twin: float | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=16.0, help="of light in each block")
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--twin-seconds", type=float, default=2.0)

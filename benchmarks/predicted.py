@@ -1,9 +1,9 @@
 """What a link of the simulated laboratory should count, by closed formulas, with an attack or not.
 
-No dice and no code of the click model: Poisson light through losses and a passive splitter on to
-four threshold detectors, dark counts, common dead time, the random choice for double clicks, and
-intercept-resend on a share of the pulses. `benchmarks.attack` and tests/whole_river hold a whole
-daemon, or the whole river of its machines, to these numbers.
+No dice, and no code of the click model but the photon's energy and dB: Poisson light through losses
+and a passive splitter on to four threshold detectors, dark counts, common dead time, the random
+choice for double clicks, and intercept-resend on a share of the pulses. `benchmarks.attack` and
+tests/whole_river hold a whole daemon, or the whole river of its machines, to these numbers.
 
 Left out, all below 1e-5 of a count: three clicks that meet in six pulses, and dark counts that
 begin a click outside the gate.

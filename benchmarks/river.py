@@ -5,19 +5,15 @@ reconciliation, secret length and hash, in the order in which qkdd.daemon carrie
 actions; every call is timed in CPU time of its thread, by end and stage.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
-import numpy as np
 
+from benchmarks.laboratory import Laboratory
 from benchmarks.predicted import Setup
-from drivers.sim.optics.link import OpticalLink
-from drivers.sim.optics.pulses import PulsePlan
-from drivers.sim.optics.tagger_clock import TaggerClock
-from drivers.sim.s15_tdc1 import TDC1
+from benchmarks.stopwatch import Stopwatch
 from drivers.timetagger.tdc1_stream import Tdc1Decoder
 from qkdd.amplify.length import SecretLength
 from qkdd.amplify.seed import SeedReceiver, seed_messages
@@ -44,84 +40,13 @@ from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.sift.alice import AliceSifter
 from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
-from qkdd.station.transmitter import encoder_plan
 
-T = TypeVar("T")
 M = TypeVar("M", bound=msgspec.Struct)
 
 LINK = LinkId("a-b")
-ALICE, BOB, SIMULATOR = "Alice", "Bob", "simulator"
-STEP_NS = 10_000_000
-"""The laboratory's tick, and the time in which the tagger's driver gathers bytes."""
-DARK_NS = 50_000_000
+ALICE, BOB = "Alice", "Bob"
 DETECTORS = {1: 0, 2: 1, 3: 2, 4: 3}
 AUTH_SHARE = 16
-
-
-class Stopwatch:
-    """Adds up the CPU time of this thread, by end and stage."""
-
-    def __init__(self) -> None:
-        self.ns: dict[tuple[str, str], int] = {}
-
-    def __call__(self, end: str, stage: str, call: Callable[..., T], *arguments: object) -> T:
-        begin_ns = time.thread_time_ns()
-        try:
-            return call(*arguments)
-        finally:
-            spent_ns = time.thread_time_ns() - begin_ns
-            self.ns[end, stage] = self.ns.get((end, stage), 0) + spent_ns
-
-    def each(self, end: str, stage: str, items: Iterator[T]) -> Iterator[T]:
-        """Time every step of an iterator."""
-        while (item := self(end, stage, next, items, None)) is not None:
-            yield item  # type: ignore[misc]  # never None
-
-
-class Laboratory:
-    """Simulated light and tagger: bytes as the TDC1 sends them, a step at a time."""
-
-    def __init__(self, setup: Setup, watch: Stopwatch, *, seed: int, entropy: Entropy) -> None:
-        self._watch = watch
-        self._plan = PulsePlan(**asdict(encoder_plan(setup.plan, setup.intensities)))
-        self._optics = OpticalLink(
-            setup.fibre, setup.source, setup.receiver, setup.attack, seed=seed
-        )
-        self._optics.laser_power_mw = setup.source.power_mw(setup.laser_ma)
-        self._optics.attenuation_db = setup.attenuation_db
-        self._optics.shutter_open = True
-        self._clock = TaggerClock(
-            offset_ppm=setup.receiver.clock_offset_ppm,
-            drift_ppb_per_s=setup.receiver.clock_drift_ppb_per_s,
-        )
-        self._tagger = TDC1()
-        self._tagger.receive(b"timestamp;time 0;counts?\r\n")
-        self._entropy = entropy
-        self._now_ns = 0
-        self.calibration_seed = entropy(32)
-        self.block_seeds: dict[int, bytes] = {}
-
-    def step(self) -> bytes:
-        """Return the words of the next ``STEP_NS``; the run begins after ``DARK_NS``."""
-        encoder = self._optics.encoder
-        if self._now_ns == DARK_NS:
-            encoder.seeds.calibration = bytearray(self.calibration_seed)
-            encoder.begin(self._plan, self._now_ns)
-        while len(encoder.seeds.blocks) < 2:
-            block = len(self.block_seeds)
-            self.block_seeds[block] = self._entropy(32)
-            encoder.seeds.blocks[block] = bytearray(self.block_seeds[block])
-        self._now_ns += STEP_NS
-        events = self._watch(SIMULATOR, "clicks", self._optics.advance, self._now_ns)
-        return self._watch(SIMULATOR, "words", self._read, events.times_ps, events.channels)
-
-    def _read(self, times_ps: np.ndarray, channels: np.ndarray) -> bytes:
-        self._tagger.advance(self._clock.reading_ps(self._now_ns * 1000), times_ps, channels)
-        data = bytearray()
-        while pending := self._tagger.pending():
-            data += pending
-            self._tagger.sent(len(pending))
-        return bytes(data)
 
 
 class Wire:
@@ -144,17 +69,19 @@ class Wire:
         key = self._entropy(self._sealers[sender].key_bytes)
         payload, tag = self._watch(sender, "messages", self._seal, sender, message, key)
         self.n_bytes[sender] += len(payload)
-        return self._watch(receiver, "messages", self._open, receiver, payload, tag, key)
+        read = self._watch(receiver, "messages", self._open, receiver, payload, tag, key)
+        assert isinstance(read, type(message))
+        return read
 
     def _seal(self, end: str, message: msgspec.Struct, key: bytes) -> tuple[bytes, bytes]:
         payload = join_batch([encode_message(message)])
         return payload, self._sealers[end].seal(Kind.BATCH, payload, Secret.from_bytes(key))
 
-    def _open(self, end: str, payload: bytes, tag: bytes, key: bytes) -> M:
+    def _open(self, end: str, payload: bytes, tag: bytes, key: bytes) -> msgspec.Struct:
         self._openers[end].load(Secret.from_bytes(key))
         self._openers[end].open(Kind.BATCH, payload, tag)
         (message,) = decode_batch(payload)
-        return message  # type: ignore[return-value]  # what was sent
+        return message
 
 
 def _peer(end: str) -> str:
@@ -217,7 +144,7 @@ class River:
                 self._locked = True
             case DetectedFrame():
                 self.watch(BOB, "sift", self._sifter.add, event.slots, event.detectors)
-                event.wipe()
+                self.watch(BOB, "sift", event.wipe)
             case BlockEnded():
                 ended = self._sifter
                 self._sifter = BobSifter(BlockNo(event.block_index + 1))
@@ -246,8 +173,8 @@ class River:
         keys = None
         if length.n_out:
             keys = self._amplify(index, ends, length.n_out, auth_bytes)
-        alice.wipe()
-        bob.wipe()
+        self.watch(ALICE, "sift", alice.wipe)
+        self.watch(BOB, "sift", bob.wipe)
         errors = ends[0].key_errors
         counts = DecoyCounts(
             key=counts.key, test=counts.test, test_errors=counts.test_errors, key_errors=errors
@@ -273,10 +200,14 @@ class River:
         if qber is None:
             qber = (sum(a.counts.test_errors) + 1) / (a.counts.n_test + 2)
         options = self._settings.reconcile
-        alice = AliceReconciler(
-            a.block_no, a.key_bits, a.key_intensities, qber, options, self._entropy
+        bits, intensities = a.key_bits, a.key_intensities
+        alice = self.watch(
+            ALICE, "reconcile", AliceReconciler,
+            a.block_no, bits, intensities, qber, options, self._entropy,
+        )  # fmt: skip
+        bob = self.watch(
+            BOB, "reconcile", BobReconciler, b.block_no, b.key_bits, b.key_intensities, options
         )
-        bob = BobReconciler(b.block_no, b.key_bits, b.key_intensities, options)
         for syndromes in self.watch.each(ALICE, "reconcile", alice.start()):
             to_bob: Iterable[msgspec.Struct] = (syndromes,)
             while to_bob:

@@ -1,7 +1,8 @@
 """Intercept and resend in the fibre: the whole river shows it, as far as the formulas say.
 
 Laser, fibre with Eve, detectors, tagger words, decoder, frames, sifting, reconciliation, length:
-both ends in one process, no clock. The prediction shares no code with the click model.
+both ends in one process, no clock. The prediction shares with the click model only the energy of a
+photon and the losses in dB.
 """
 
 import itertools

@@ -1,0 +1,27 @@
+"""CPU time of one thread, added up by end of the link and stage."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up the CPU time of this thread, by end and stage."""
+
+    def __init__(self) -> None:
+        self.ns: dict[tuple[str, str], int] = {}
+
+    def __call__(self, end: str, stage: str, call: Callable[..., T], *arguments: object) -> T:
+        begin_ns = time.thread_time_ns()
+        try:
+            return call(*arguments)
+        finally:
+            spent_ns = time.thread_time_ns() - begin_ns
+            self.ns[end, stage] = self.ns.get((end, stage), 0) + spent_ns
+
+    def each(self, end: str, stage: str, items: Iterator[T]) -> Iterator[T]:
+        """Time every step of an iterator."""
+        while (item := self(end, stage, next, items, None)) is not None:
+            yield item
