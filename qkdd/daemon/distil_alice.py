@@ -38,8 +38,8 @@ log = structlog.get_logger(__name__)
 
 MAX_BLOCKS_WAITING = 4
 END_OF_BLOCK_TIMEOUT_S = 3.0
-MAX_AUTH_SHARE = 8
-"""At most 1/8 of a block goes to the authentication of each direction."""
+MAX_AUTH_SHARE = 16
+"""At most 1/16 of a block goes to the authentication of each direction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,9 @@ AGREE_TIMEOUT_S = 15.0
 ENDED_BLOCKS = 2
 """A block may wait while the one before is distilled; a third means that we do not keep up."""
 
-AUTH_TARGET_BYTES = 128 * 1024
-"""Authentication key that a block tops up, each direction: days of link traffic without light."""
+AUTH_TARGET_BYTES = 1024 * 1024
+"""Authentication key that blocks top up, each direction: nine hours of one key a second without
+light, each asked for alone (docs/decisions/0009)."""
 
 BLOCK_MESSAGES = (
     run_messages.BlockVoid,
@@ -146,7 +147,8 @@ async def _alice(
         async with open_transmitter(
             transmitter_settings, board_key=end.board_key, entropy=end.entropy
         ) as transmitter:
-            await light.run(transmitter)
+            with end.status.light.at_work():
+                await light.run(transmitter)
 
     try:
         async with trio.open_nursery() as nursery:
@@ -179,7 +181,8 @@ async def _bob(
             end.settings.plan, end.config.frames, receiver_settings.detectors, end.entropy
         )
         async with open_receiver(receiver_settings) as tagger:
-            await light.run(tagger, receiver)
+            with end.status.light.at_work():
+                await light.run(tagger, receiver)
 
     try:
         async with trio.open_nursery() as nursery:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import trio
 
 from qkdd.auth.budget import AuthBudget
 from qkdd.base.counts import ByIntensity
+from qkdd.daemon.watchdog import Loop
 
 RATE_WINDOW_S = 64.0
+KEY_BITS, AUTH_BITS_PER_KEY = 256, 512
+"""A key asked for alone costs four tags: announced, held, confirmed, settled."""
 
 
 class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +108,8 @@ class LinkStatus:
     n_blocks_void: int = 0
     last_block: BlockFacts | None = None
     recent: deque[tuple[float, BlockFacts]] = field(default_factory=deque)
+    light: Loop = field(default_factory=Loop)
+    """Turns with the loop that reads or feeds the instruments, while they are open."""
 
     def enter(self, state: str, reason: str | None = None) -> None:
         """Note a new state; a step forward without a reason clears the last one."""
@@ -145,8 +150,6 @@ class LinkStatus:
         def rate(total: int) -> float | None:
             return total / seconds if seconds else None
 
-        auth_rate = rate(sum(block.n_auth_bits for block in blocks)) or 0.0
-        drain = promised_bits_per_s + auth_rate
         matched, errors = self.calibration_matched, self.calibration_errors
         return LinkSnapshot(
             name=self.name,
@@ -172,9 +175,32 @@ class LinkStatus:
             auth_tags=self.budget.n_tags,
             auth_bad_tags=self.budget.n_bad_tags,
             auth_forgery_bound=self.budget.forgery_bound,
-            hours_of_stock=account.get("stock", 0) / drain / 3600 if drain else None,
+            hours_of_stock=hours_of_stock(
+                account.get("stock", 0), auth_left_bits, promised_bits_per_s
+            ),
             account=account,
         )
+
+
+def hours_of_stock(
+    stock_bits: int, auth_left_bits: int, promised_bits_per_s: float
+) -> float | None:
+    """How long the promise can be kept without light; None if nothing is promised.
+
+    Key for applications and key to authenticate its delivery end apart: whichever is first.
+    """
+    if not promised_bits_per_s:
+        return None
+    auth_bits_per_s = promised_bits_per_s / KEY_BITS * AUTH_BITS_PER_KEY
+    seconds = min(stock_bits / promised_bits_per_s, auth_left_bits / auth_bits_per_s)
+    return seconds / 3600
+
+
+def in_one_line(links: Iterable[LinkStatus]) -> str:
+    """Say every link's state, and the reason where it has one."""
+    return "; ".join(
+        f"{link.name} {link.state}" + (f" ({link.reason})" if link.reason else "") for link in links
+    )
 
 
 async def serve_status(
