@@ -1,8 +1,7 @@
 """``qkdd run``: the daemon of one relay."""
 
+import faulthandler
 import os
-import socket
-import sys
 from pathlib import Path
 
 import click
@@ -27,11 +26,14 @@ def run(config: Path) -> None:
     from qkdd.config import load
     from qkdd.daemon.app import run_relay
     from qkdd.daemon.logs import configure_logs
+    from qkdd.daemon.service_manager import ServiceManager
     from qkdd.daemon.supervise import reasons
 
     configure_logs()
+    manager = ServiceManager.named_by(os.environ, os.getpid())
+    faulthandler.enable(all_threads=True)  # SIGABRT of the watchdog shows where; no variables
     try:
-        trio.run(lambda: run_relay(load(config), ready=lambda: tell_systemd("READY=1")))
+        trio.run(lambda: run_relay(load(config), manager))
     except* (ConfigError, StoreError, OSError) as errors:
         raise click.ClickException("; ".join(reasons(errors))) from errors
 
@@ -47,15 +49,3 @@ def _check_packages() -> None:
             f"package drivers is in {theirs}, qkdd is in {ours}: install them together, in an "
             "environment of their own"
         )
-
-
-def tell_systemd(text: str) -> None:
-    """Notify the service manager, if there is one (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address or sys.platform != "linux":
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.connect(address)
-        notify.sendall(text.encode())

@@ -57,6 +57,7 @@ class AliceLight:
     async def run(self, transmitter: Transmitter) -> None:
         """Make light until cancelled."""
         while True:
+            self._status.light.turn()
             self._run += 1
             seeds = SeedQueue(self._settings, self._next_block, self._entropy)
             try:
@@ -78,8 +79,10 @@ class AliceLight:
         calibration_seed = self._entropy(32)
         await transmitter.prepare(settings.plan, settings.intensities)
         await transmitter.load_calibration_seed(calibration_seed)
+        self._status.light.turn()
         if not await self._announce(calibration_seed):
             return
+        self._status.light.turn()
         for _ in range(SEEDS_AHEAD):
             await transmitter.load_block_seed(*seeds.make())
         self._status.enter("searching")
@@ -142,6 +145,7 @@ class AliceLight:
         n_polls = 0
         while True:
             status = await transmitter.check()
+            self._status.light.turn()
             if status.run != self._run:
                 raise Fault(f"the state encoder sends run {status.run}, not run {self._run}")
             for block_no, block in seeds.ended(status):

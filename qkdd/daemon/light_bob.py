@@ -89,6 +89,7 @@ class BobLight:
             nursery.start_soon(self._listen)
             while True:
                 tags = await tagger.read()
+                self._status.light.turn()
                 await self._obey()
                 for event in await in_thread(self._receiver.feed, tags):
                     await self._handle(event)
