@@ -2,14 +2,17 @@
 
 import datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
 
-from qkdd.base.ids import LinkId, NodeId
+from qkdd.base.ids import NodeId
 from qkdd.config import Link
 from qkdd.daemon import link
 from qkdd.daemon.link import VANISHED_S, LinkService
+from qkdd.daemon.session import LinkEnd
+from qkdd.daemon.status import LinkStatus
 from qkdd.net.pki import Authority, Issued
 from qkdd.net.tls import TlsStream, accepting_context, dial_tls, dialling_context
 from qkdd.station.settings import Instrument, ReceiverSettings
@@ -62,14 +65,18 @@ class Site:
     """A link service of node ``a`` at its door, and certificates of everybody."""
 
     def __init__(self, folder: Path) -> None:
+        self.config = CONFIG
+        self.status = LinkStatus(name="a-b", peer="b", role="receiver")
         self.authority = Authority.open_or_create(folder, now=NOW, days=1)
         self.contexts = {
             name: self._files(self.authority.issue_node(name, now=NOW, days=1)) for name in "abc"
         }
-        self.service = object.__new__(LinkService)
-        self.service._config = CONFIG
-        self.service._link = LinkId(CONFIG.name)
-        self.service._accepting = accepting_context(*self.contexts["a"])
+        self.service = LinkService(
+            NodeId("a"),
+            cast("LinkEnd", self),  # all of it that is asked for before there is a session
+            dialling_context(*self.contexts["a"]),
+            accepting_context(*self.contexts["a"]),
+        )
 
     def _files(self, issued: Issued) -> tuple[Path, Path, Path]:
         return issued.certificate, issued.key, self.authority.certificate
