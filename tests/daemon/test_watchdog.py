@@ -210,13 +210,12 @@ async def test_alices_light_turns_while_the_bench_answers_and_is_silent_when_it_
                 await talk.run()
 
         nursery.start_soon(light)
-        for _ in range(60):  # nobody is ready at the other end, run after run
+        for _ in range(65):  # nobody is ready at the other end, run after run
             await trio.sleep(1.0)
             assert loop.silent_s() <= QUIET_S
-        await talk.ready(talk.announced()[-1][0])
-        await talk.runs.put(
-            LightLocked(run=talk.announced()[-1][0], clock_offset_ppm=0.0, errors=0, matched=1)
-        )
+        run = talk.announced()[-1][0]
+        await talk.ready(run)
+        await talk.runs.put(LightLocked(run=run, clock_offset_ppm=0.0, errors=0, matched=1))
         await trio.sleep(60)
         assert talk.status.state == "light"
         assert loop.silent_s() < 1.0
