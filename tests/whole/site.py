@@ -29,7 +29,7 @@ SHORT_BLOCKS = "\n[links.light]\nramp_frames = [20]\n"
 UP = ("session", "dark", "searching", "light")
 POLL_S = 0.05
 START_TIMEOUT_S = 30.0
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 20.0
 
 Resources = dict[str, str]
 Ends = tuple[LinkSnapshot, LinkSnapshot]
