@@ -3,13 +3,18 @@
 from typing import TypeVar
 
 import msgspec
+import trio
 
-from qkdd.base.errors import PeerError, QkdError
+from qkdd.base.errors import LinkLost, PeerError, QkdError
 from qkdd.base.ids import BlockNo
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.station.messages import BlockVoid
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+SILENCE_S = 60.0
+"""Far more than either end computes between two words; without an end, one block that the peer
+forgot would hold up all that follow for as long as the session lasts."""
 
 
 class BlockGone(QkdError):
@@ -32,7 +37,16 @@ class BlockMail:
             If the peer gave the block up.
         PeerError
             If it is of another type, or about a block that is not due.
+        LinkLost
+            If there is none for a long time.
         """
+        with trio.move_on_after(SILENCE_S):
+            return await self._get(expected)
+        raise LinkLost(
+            f"the peer has said nothing about block {self._block_no} for {SILENCE_S:g} s"
+        )
+
+    async def _get(self, expected: tuple[type[T], ...]) -> T:
         while True:
             message = await self._mailbox.any()
             about = getattr(message, "block_no", None)
