@@ -1,9 +1,11 @@
 """The whole TOML of a relay, composed of each room's own settings.
 
 Read once, at the start. Secrets are paths, never values; a relative path counts from the folder
-of the file that names it.
+of the file that names it, and one that begins with ``$CREDENTIALS_DIRECTORY/`` is found where the
+service manager has put it.
 """
 
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 MAX_PORT = 65_535
+CREDENTIALS = "$CREDENTIALS_DIRECTORY"
 Address = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")]
 
 
@@ -110,7 +113,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         host_and_port(self.delivery.listen)
 
 
-def mistakes(path: Path) -> list[str]:
+def mistakes(path: Path, *, files: bool = True) -> list[str]:
     """Every mistake of the file ``path``, one line each: where, what it is, what is allowed."""
     try:
         table = tomllib.loads(path.read_text())
@@ -121,19 +124,23 @@ def mistakes(path: Path) -> list[str]:
     found = list(toml.mistakes(table, Relay))
     if found:
         return found
+    if not files:
+        return []
     relay = _placed(toml.convert(table, Relay), path.parent)
     return [f"{where}: no such file {file}" for where, file in _files(relay) if not file.exists()]
 
 
-def load(path: Path) -> Relay:
+def load(path: Path, *, files: bool = True) -> Relay:
     """Read the file ``path``, its relative paths resolved.
+
+    Whoever opens none of the files that it names says ``files=False``: they may be missing.
 
     Raises
     ------
     ConfigError
         Naming every mistake.
     """
-    found = mistakes(path)
+    found = mistakes(path, files=files)
     if found:
         raise ConfigError(f"{path}: {len(found)} mistake(s)\n" + "\n".join(f"  {m}" for m in found))
     return _placed(toml.convert(tomllib.loads(path.read_text()), Relay), path.parent)
@@ -157,9 +164,20 @@ def _placed(relay: Relay, folder: Path) -> Relay:
     return placed
 
 
+def _credential(path: Path) -> Path | None:
+    """Find ``$CREDENTIALS_DIRECTORY/name`` where the service manager has put it (systemd.exec(5)).
+
+    Unset, the path stays as it is written: a file that is missing, by its right name.
+    """
+    if path.parts[:1] != (CREDENTIALS,):
+        return None
+    folder = os.environ.get(CREDENTIALS.removeprefix("$"))
+    return Path(folder, *path.parts[1:]) if folder else path
+
+
 def _resolve(value: object, folder: Path) -> object:
     if isinstance(value, Path):
-        return folder / value
+        return _credential(value) or folder / value
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.replace(
             value,

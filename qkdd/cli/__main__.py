@@ -10,6 +10,7 @@ COMMANDS = {
     "pki": "qkdd.cli.pki",
     "psk": "qkdd.cli.psk",
     "run": "qkdd.cli.run",
+    "safe": "qkdd.cli.safe",
     "status": "qkdd.cli.status",
     "store": "qkdd.cli.store",
 }

@@ -22,7 +22,7 @@ def status(config: Path, *, as_json: bool) -> None:
     Exit status: 0 answered, 1 the relay does not run or does not answer, 2 usage.
     """
     try:
-        text = ask(load(config).node.status_socket)
+        text = ask(load(config, files=False).node.status_socket)
     except (ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
