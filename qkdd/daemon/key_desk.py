@@ -30,6 +30,7 @@ from qkdd.keys.messages import (
     StoreState,
     split_ids,
 )
+from qkdd.keys.state_parts import StateGatherer, cut_state
 from qkdd.keys.store import KeyStore
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,7 @@ class KeyDesk:
         self._held: dict[bytes, trio.Event] = {}
         self._live: dict[int, trio.Event] = {}
         self._over = False
+        self._states = StateGatherer()
 
     @property
     def up(self) -> bool:
@@ -77,7 +79,8 @@ class KeyDesk:
 
     async def run(self, state: StoreState) -> None:
         """Serve the session until cancelled; ``state`` goes out first."""
-        self._say.send_nowait(state)
+        for part in cut_state(state):
+            self._say.send_nowait(part)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._speak)
@@ -96,6 +99,11 @@ class KeyDesk:
     async def _listen(self) -> None:
         while True:
             message = await self._mailbox.get(*KEY_MESSAGES)
+            if isinstance(message, StoreState):
+                state = self._states.receive(message)
+                if state is None:
+                    continue
+                message = state
             await self._carry_out(message)  # type: ignore[arg-type]  # get() returns one of them
             if isinstance(message, KeysHeld):
                 for key_id in split_ids(message.held) + split_ids(message.refused):

@@ -131,6 +131,8 @@ class StoreState(KeysMessage, frozen=True, kw_only=True):
     """Own keys that were delivered and that the peer has not settled; others held are burned."""
     fetched: KeyIds
     """The peer's keys of unknown fate of which a slave here has its copy."""
+    more: bool = False
+    """Another part follows: :mod:`qkdd.keys.state_parts`."""
 
 
 class StoreAgreed(KeysMessage, frozen=True, kw_only=True):
