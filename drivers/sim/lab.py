@@ -23,7 +23,7 @@ from drivers.sim.config import Lab, LabConfigError, Link
 from drivers.sim.serve import Device, PtyServer, TcpServer
 
 TICK_S = 0.01
-SHORT_LAG_NS = 5 * STEP_NS
+SHORT_LAG_NS = 3 * STEP_NS
 """Within it the model catches up before a command acts; later the command came during a stall."""
 
 Entropy = Callable[[int], bytes]

@@ -28,6 +28,11 @@ async def open_receiver(settings: ReceiverSettings) -> AsyncIterator[TimeTagger]
         finally:
             with trio.move_on_after(STOP_TIMEOUT_S, shield=True):
                 try:
-                    await tagger.stop()
+                    last = await tagger.stop()
+                    if last.lost:
+                        log.error(
+                            "the tagger lost events that it could not tell of while streaming",
+                            cure="fewer clicks per second, or a faster host",
+                        )
                 except InstrumentError as error:
                     log.warning("could not stop the tagger", reason=str(error))
