@@ -14,6 +14,8 @@ from qkdd.base.counts import ByIntensity
 from qkdd.daemon.watchdog import Loop
 
 RATE_WINDOW_S = 64.0
+STALE_S = 4 * RATE_WINDOW_S
+"""After this time a block says nothing about the light that is there now."""
 KEY_BITS, AUTH_BITS_PER_KEY = 256, 512
 """A key asked for alone costs four tags: announced, held, confirmed, settled."""
 
@@ -116,6 +118,8 @@ class LinkStatus:
         self.state = state
         if reason is not None or state in ("session", "light"):
             self.reason = reason
+        if state != "light":
+            self.measured((0, 0), (0, 0))
 
     def gave_up(self, reason: str) -> None:
         """Count a block that makes no key because it failed on the way."""
@@ -144,7 +148,8 @@ class LinkStatus:
         self, *, account: dict[str, int], auth_left_bits: int, promised_bits_per_s: float
     ) -> LinkSnapshot:
         """Take all of it together; ``account`` and authentication key are the store's."""
-        blocks = [block for _, block in self.recent]
+        oldest_s = trio.current_time() - STALE_S
+        blocks = [block for told_s, block in self.recent if told_s >= oldest_s]
         seconds = sum(block.pulse_seconds for block in blocks)
 
         def rate(total: int) -> float | None:
