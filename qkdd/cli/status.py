@@ -23,12 +23,16 @@ def status(config: Path, *, as_json: bool) -> None:
     """
     try:
         text = ask(load(config, files=False).node.status_socket)
+        relay = msgspec.json.decode(text, type=RelaySnapshot)
     except (ConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    except msgspec.DecodeError as error:
+        raise click.ClickException(
+            f"the relay ended in the middle of its answer, or is of another version: {error}"
+        ) from error
     if as_json:
         click.echo(text)
         return
-    relay = msgspec.json.decode(text, type=RelaySnapshot)
     click.echo(f"relay {relay.node}, pid {relay.pid}, up {relay.uptime_s:.0f} s")
     for link in relay.links:
         click.echo(describe(link))

@@ -244,6 +244,7 @@ def _snapshot(
         kernels=kernel_backends(),
         links=tuple(
             statuses[LinkId(link.name)].snapshot(
+                trio.current_time(),
                 account=accounts[LinkId(link.name)].bits,
                 auth_left_bits=accounts[LinkId(link.name)].auth_left_bits,
                 promised_bits_per_s=link.promised_bits_per_s,

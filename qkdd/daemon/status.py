@@ -145,11 +145,15 @@ class LinkStatus:
             seconds -= self.recent.popleft()[1].pulse_seconds
 
     def snapshot(
-        self, *, account: dict[str, int], auth_left_bits: int, promised_bits_per_s: float
+        self,
+        now_s: float,
+        *,
+        account: dict[str, int],
+        auth_left_bits: int,
+        promised_bits_per_s: float,
     ) -> LinkSnapshot:
         """Take all of it together; ``account`` and authentication key are the store's."""
-        oldest_s = trio.current_time() - STALE_S
-        blocks = [block for told_s, block in self.recent if told_s >= oldest_s]
+        blocks = [block for told_s, block in self.recent if told_s >= now_s - STALE_S]
         seconds = sum(block.pulse_seconds for block in blocks)
 
         def rate(total: int) -> float | None:
