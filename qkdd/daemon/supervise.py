@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
+from qkdd.base.errors import SecurityAlarm
+
 log = structlog.get_logger(__name__)
 
 FIRST_DELAY_S = 0.5
@@ -33,7 +35,9 @@ async def supervise(
             reason = "; ".join(reasons(failures))
             if trio.current_time() - started_s > CALM_S:
                 delay_s = FIRST_DELAY_S
-            log.warning("service failed", service=name, reason=reason, retry_in_s=delay_s)
+            alarm = failures.subgroup(SecurityAlarm) is not None
+            tell = log.error if alarm else log.warning  # an error is for somebody to act on
+            tell("service failed", service=name, reason=reason, retry_in_s=delay_s)
             failed(reason)
         else:
             return

@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
-from qkdd.base.errors import LinkLost
+from qkdd.base.errors import LinkLost, SecurityAlarm
 from qkdd.daemon.supervise import CALM_S, supervise
 
 
@@ -50,3 +51,20 @@ async def test_a_bug_beside_an_allowed_failure_goes_up() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await supervise("x", service, restart_on=(LinkLost,))
     assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("failure", "level"), [(LinkLost("away"), "warning"), (SecurityAlarm("forged"), "error")]
+)
+async def test_an_alarm_is_for_the_operator(
+    failure: Exception, level: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    failures = [failure]
+
+    async def service() -> None:
+        if failures:
+            raise failures.pop()
+
+    with capture_logs() as logs:
+        await supervise("x", service, restart_on=(LinkLost, SecurityAlarm))
+    assert [(line["log_level"], line["reason"]) for line in logs] == [(level, str(failure))]
