@@ -7,6 +7,9 @@ from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
+MAX_SLAVES = 64
+"""What an announcement to the peer may name (:class:`qkdd.keys.messages.KeysAnnounced`)."""
+
 
 class Sae(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An application, and the relay that is its home."""
@@ -17,7 +20,8 @@ class Sae(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")] = "127.0.0.1:8443"
-    max_sae_id_count: Annotated[int, Meta(ge=0, le=64)] = 8
+    max_sae_id_count: Annotated[int, Meta(ge=0, le=MAX_SLAVES - 1)] = 8
+    """Slaves of one request beside the one in its path."""
     max_connections_per_sae: Annotated[int, Meta(ge=1, le=10_000)] = 64
     saes: tuple[Sae, ...] = ()
 
