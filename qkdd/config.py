@@ -22,6 +22,7 @@ from qkdd.base.light import Intensities, LightPlan
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.keys.settings import StoreSettings
+from qkdd.net.settings import MetricsSettings
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
@@ -98,6 +99,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     store: StoreSettings
     delivery: DeliverySettings
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
+    metrics: MetricsSettings | None = None
 
     def __post_init__(self) -> None:
         names = [link.name for link in self.links]
@@ -111,6 +113,8 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if peers.count(link.peer) > 1:
                 raise ValueError(f"two links to {link.peer}: keys for it would come from one only")
         host_and_port(self.delivery.listen)
+        if self.metrics is not None:
+            host_and_port(self.metrics.listen)
 
 
 def mistakes(path: Path, *, files: bool = True) -> list[str]:

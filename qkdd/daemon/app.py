@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay, host_and_port
+from qkdd.daemon import metrics
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.kernels import kernel_backends, tell_backends
 from qkdd.daemon.key_office import KeyOffice
@@ -32,6 +33,8 @@ from qkdd.daemon.watchdog import Loop, ask_store, tell_life
 from qkdd.keys.store import KeyStore
 from qkdd.net.delivery import Delivery
 from qkdd.net.https import HttpsServer, server_context
+from qkdd.net.plain_http import serve_page
+from qkdd.net.settings import MetricsSettings
 from qkdd.net.tls import accepting_context, dialling_context
 
 log = structlog.get_logger(__name__)
@@ -111,6 +114,8 @@ async def _serve(
                 await nursery.start(_gather, store, accounts)
                 await nursery.start(serve_status, relay.node.status_socket, snapshot)
                 await nursery.start(_deliver, relay, office)
+                if relay.metrics is not None:
+                    await nursery.start(_serve_metrics, relay.metrics, snapshot)
                 for link in relay.links:
                     service = _link_service(relay, link, store, office, statuses[LinkId(link.name)])
                     await nursery.start(service.run)
@@ -147,6 +152,23 @@ async def _deliver(
     host, port = host_and_port(delivery.listen)
     context = server_context(node.certificate, node.key, node.ca)
     await server.serve(host, port, context, task_status=task_status)
+
+
+async def _serve_metrics(
+    settings: MetricsSettings,
+    snapshot: Callable[[], RelaySnapshot],
+    *,
+    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    host, port = host_and_port(settings.listen)
+    await serve_page(
+        host,
+        port,
+        metrics.PATH,
+        metrics.CONTENT_TYPE,
+        lambda: metrics.metrics_text(snapshot()),
+        task_status=task_status,
+    )
 
 
 def _link_service(
