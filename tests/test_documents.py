@@ -74,26 +74,26 @@ def tables(kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, list[st
     rows, below = [], []
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
-        inner = struct_in(hints[field.name])
+        inner = structs_in(hints[field.name])
         path = f"{name}.{field.name}" if name else field.name
-        if inner is None:
+        if not inner:
             rows.append(
                 f"| `{field.name}` | {shown(field.default)} | {limits(hints[field.name])} |"
             )
-        else:
-            below += list(tables(inner, path))
+        for struct in inner:
+            below += list(tables(struct, path))
     if config := msgspec.inspect.type_info(kind).tag:  # type: ignore[union-attr]
         rows.insert(0, f"| `model` | required | `{config}` |")
     yield name, rows
     yield from below
 
 
-def struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    """Find the struct that a field is, may be, or lists."""
+def structs_in(kind: Any) -> list[type[msgspec.Struct]]:
+    """Find the structs that a field is, may be, or lists."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind
-    found = (struct_in(arg) for arg in get_args(kind) if not isinstance(arg, Meta))
-    return next((one for one in found if one is not None), None)
+        return [kind]
+    found = [structs_in(arg) for arg in get_args(kind) if not isinstance(arg, Meta)]
+    return [struct for structs in found for struct in structs]
 
 
 SETTINGS = [

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from drivers.sim.agilent_8156a import HP8156A
-from drivers.sim.config import LabConfigError, Link, StateEncoderConfig
+from drivers.sim.config import LabConfigError, Link, StateEncoderConfig, TDC1Config
+from drivers.sim.idq_on_network import TimeController
 from drivers.sim.koheron_ctl200 import CTL200
 from drivers.sim.optics.link import Events, OpticalLink, link_seed
 from drivers.sim.optics.tagger_clock import TaggerClock
@@ -45,7 +46,14 @@ class Bench:
         self.attenuator = HP8156A()
         self.encoder = StateEncoder(key, entropy)
         self._optics.encoder = self.encoder.light
-        self.tagger = TDC1(fifo_words=link.instruments.tagger.fifo_words)
+        tagger = link.instruments.tagger
+        self.tagger: TDC1 | TimeController
+        self._slips_per_s = 0.0
+        if isinstance(tagger, TDC1Config):
+            self.tagger = TDC1(fifo_words=tagger.fifo_words)
+            self._slips_per_s = tagger.slips_per_s
+        else:
+            self.tagger = TimeController(tagger)
         self._slip_rng = np.random.Generator(np.random.Philox(link_seed(seed, link.name + "/slip")))
         self.said_by_laser = bytearray()
         self.said_by_attenuator = bytearray()
@@ -64,8 +72,8 @@ class Bench:
         dt_s = self._advance_light_sources(now_ns)
         events = self._optics.advance(now_ns)
         self._advance_rest(now_ns, events)
-        slips_per_s = self._config.instruments.tagger.slips_per_s
-        if slips_per_s and self._slip_rng.random() < slips_per_s * dt_s:
+        if self._slips_per_s and self._slip_rng.random() < self._slips_per_s * dt_s:
+            assert isinstance(self.tagger, TDC1)
             self.tagger.slip()
 
     def skip_to(self, now_ns: int) -> None:
@@ -167,8 +175,8 @@ class EncoderPort(Outbox):
 class TaggerPort:
     """The TDC1 as a server sees it: USB, so bytes wait in the device and not in the server."""
 
-    def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
-        self._tagger, self._catch_up = bench.tagger, catch_up
+    def __init__(self, tagger: TDC1, catch_up: Callable[[], None]) -> None:
+        self._tagger, self._catch_up = tagger, catch_up
         self.pending = self._tagger.pending
         self.sent = self._tagger.sent
 

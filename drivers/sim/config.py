@@ -137,13 +137,52 @@ class TDC1Config(
     """Mean rate at which the stream loses two bytes: a known fault at high count rates."""
 
 
+class ID1000Config(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="model",
+    tag="idq-id1000",
+):
+    """ID Quantique ID1000, a four-channel time controller, and its DataLinkTarget service."""
+
+    listen: Listen
+    """Of the device itself: SCPI."""
+
+    datalink: Listen = "tcp:127.0.0.1:6060"
+    """Of the service, which binds the streams' ports on the same host."""
+
+    pulse_v: Annotated[float, Meta(gt=0, le=10)] = 2.5
+    """Height of the detectors' pulses, for the threshold of the inputs."""
+
+    buffer_stamps: Annotated[int, Meta(ge=1000, le=300_000_000)] = 100_000_000
+    """Time stamps of one channel that leave the device before their record has ended."""
+
+    shortest_record_ms: Annotated[float, Meta(ge=1, le=1000)] = 200.0
+    """Of several records in a row."""
+
+    overflow_is_fatal: bool = True
+    """After more than 10 million time stamps a second only a restart of the lab helps."""
+
+    queue_bytes: Annotated[int, Meta(ge=1_000_000, le=1 << 32)] = 1 << 27
+    """What the service keeps for the client of one channel; more is lost."""
+
+    message_of_empty_record: bool = False
+    """A record without events makes a message of no bytes, as the end of the stream does."""
+
+    def __post_init__(self) -> None:
+        if self.listen.startswith("pty:") or self.datalink.startswith("pty:"):
+            raise ValueError("ZeroMQ needs a network: listen on tcp")
+
+
 class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The simulated instruments of one link."""
 
     laser: CTL200Config
     attenuator: HP8156AConfig
     encoder: StateEncoderConfig
-    tagger: TDC1Config
+    tagger: TDC1Config | ID1000Config
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,11 +214,17 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 link.instruments.attenuator.listen,
                 link.instruments.encoder.listen,
                 link.instruments.tagger.listen,
+                *datalinks(link.instruments.tagger),
             )
             if not place.endswith(":0")
         ]
         if taken := {place for place in listens if listens.count(place) > 1}:
             raise ValueError(f"two instruments cannot listen on one place: {sorted(taken)}")
+
+
+def datalinks(tagger: TDC1Config | ID1000Config) -> tuple[str, ...]:
+    """Where else a tagger listens."""
+    return (tagger.datalink,) if isinstance(tagger, ID1000Config) else ()
 
 
 def read_lab(path: Path) -> Lab:

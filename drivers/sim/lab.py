@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -19,15 +20,20 @@ from drivers.sim.bench import (
     TaggerPort,
     board_key,
 )
-from drivers.sim.config import Lab, LabConfigError, Link
+from drivers.sim.config import Lab, LabConfigError, Link, datalinks
+from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import Device, PtyServer, TcpServer
+from drivers.sim.serve_zmq import RepServer
 
 TICK_S = 0.01
 SHORT_LAG_NS = 3 * STEP_NS
 """Within it the model catches up before a command acts; later the command came during a stall."""
 
 Entropy = Callable[[int], bytes]
-Server = PtyServer | TcpServer
+Server = PtyServer | TcpServer | RepServer
+
+BYTES, TEXT = "tcp://{host}:{port}", "TCPIP::{host}::{port}::SOCKET"
+ZEROMQ = "zmq://{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +130,27 @@ class RunningLab:
             if now_ns - bench.now_ns <= SHORT_LAG_NS:
                 bench.catch_up(now_ns)
 
-        def put(instrument: str, listen: str, port: Device, *, text: bool = False) -> None:
+        def put(instrument: str, listen: str, resource: str, serve: Callable[[], Server]) -> None:
             try:
-                server = server_of(listen, port, folder)
+                server = serve()
             except OSError as error:
                 why = f"{link.name} {instrument}: cannot listen on {listen}: {error}"
                 raise LabConfigError(why) from error
-            place = Place(link.name, instrument, resource_of(server, text=text), server)
-            self.places.append(place)
+            self.places.append(Place(link.name, instrument, resource_of(server, resource), server))
 
-        put("laser", instruments.laser.listen, LaserPort(bench, catch_up))
-        port = AttenuatorPort(bench, catch_up)
-        put("attenuator", instruments.attenuator.listen, port, text=True)
-        put("encoder", instruments.encoder.listen, EncoderPort(bench, catch_up))
-        put("tagger", instruments.tagger.listen, TaggerPort(bench, catch_up))
+        def wire(instrument: str, listen: str, port: Device, resource: str = BYTES) -> None:
+            put(instrument, listen, resource, partial(server_of, listen, port, folder))
+
+        wire("laser", instruments.laser.listen, LaserPort(bench, catch_up))
+        wire("attenuator", instruments.attenuator.listen, AttenuatorPort(bench, catch_up), TEXT)
+        wire("encoder", instruments.encoder.listen, EncoderPort(bench, catch_up))
+        tagger, config = bench.tagger, instruments.tagger
+        if isinstance(tagger, TDC1):
+            wire("tagger", config.listen, TaggerPort(tagger, catch_up))
+            return
+        put("tagger", config.listen, ZEROMQ, partial(tagger.serve_device, catch_up))
+        for listen in datalinks(config):
+            put("datalink", listen, ZEROMQ, partial(tagger.serve_datalink, catch_up))
 
     def _take_down(self) -> None:
         for place in self.places:
@@ -153,12 +166,12 @@ def server_of(listen: str, device: Device, folder: Path) -> Server:
     return TcpServer(device, host, int(port))
 
 
-def resource_of(server: Server, *, text: bool) -> str:
+def resource_of(server: Server, form: str) -> str:
     """How a host names what it opens."""
     if isinstance(server, PtyServer):
         return f"serial:{server.path}"
     host, port = server.address
-    return f"TCPIP::{host}::{port}::SOCKET" if text else f"tcp://{host}:{port}"
+    return form.format(host=host, port=port)
 
 
 async def serve_lab(

@@ -1,0 +1,70 @@
+"""The ID1000 and its DataLinkTarget service together, as a bench has them and a lab serves them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.sim.config import ID1000Config
+from drivers.sim.idq_datalink import DataLinkTarget
+from drivers.sim.idq_id1000 import ID1000
+from drivers.sim.serve_zmq import RepServer, StreamPorts
+
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+class TimeController:
+    """Device and service; what the one sends, the other passes on in the same step."""
+
+    def __init__(self, config: ID1000Config) -> None:
+        self.device = ID1000(
+            pulse_v=config.pulse_v,
+            buffer_stamps=config.buffer_stamps,
+            shortest_record_ms=config.shortest_record_ms,
+            overflow_is_fatal=config.overflow_is_fatal,
+        )
+        self._device_place = host_and_port(config.listen)
+        self._service_place = host_and_port(config.datalink)
+        host = self._device_place[0]
+        self._streams = StreamPorts(self._service_place[0])
+        self.service = DataLinkTarget(
+            addresses={"0.0.0.0": ()}.get(host, LOOPBACK if host in LOOPBACK else (host,)),  # noqa: S104 compared, not bound
+            open_port=self._streams.open,
+            max_queue_bytes=config.queue_bytes,
+            message_of_empty_record=config.message_of_empty_record,
+        )
+
+    def advance(
+        self, now_ps: int, times_ps: npt.NDArray[np.int64], channels: npt.NDArray[np.uint8]
+    ) -> None:
+        """Go on to ``now_ps`` of the device's clock; see :meth:`ID1000.advance`."""
+        self.device.advance(now_ps, times_ps, channels)
+        self.service.advance(now_ps * 1e-12)
+        for packet in self.device.take():
+            if not self.service.take(packet):
+                self.device.undelivered(packet)
+
+    def serve_device(self, catch_up: Callable[[], None]) -> RepServer:
+        """Listen for SCPI; OSError if that cannot be."""
+        return RepServer(after(catch_up, self.device.receive), *self._device_place)
+
+    def serve_datalink(self, catch_up: Callable[[], None]) -> RepServer:
+        """Listen for the service's commands; OSError if that cannot be."""
+        answer = after(catch_up, self.service.receive)
+        return RepServer(answer, *self._service_place, streams=self._streams)
+
+
+def after(catch_up: Callable[[], None], receive: Callable[[str], str]) -> Callable[[str], str]:
+    """A command acts when it comes, and not at the end of a step."""
+
+    def answer(message: str) -> str:
+        catch_up()
+        return receive(message)
+
+    return answer
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Of ``tcp:HOST:PORT``."""
+    host, _, port = listen.removeprefix("tcp:").rpartition(":")
+    return host, int(port)
