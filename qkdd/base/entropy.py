@@ -4,4 +4,5 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Entropy: TypeAlias = Callable[[int], bytes]
-"""``entropy(n)`` returns ``n`` fresh bytes fit for key material (at the edge: ``os.urandom``)."""
+"""``entropy(n)`` returns ``n`` fresh bytes fit for key material (at the edge: ``os.urandom``).
+Each call returns an object of its own: :meth:`qkdd.base.secret.Secret.absorb` zeroes it."""

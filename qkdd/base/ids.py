@@ -15,4 +15,5 @@ RunNo = NewType("RunNo", int)
 """One uninterrupted emission of the transmitter; rises for ever on a link."""
 
 BlockNo = NewType("BlockNo", int)
-"""One distillation block of a link; rises for ever on a link, and is never used again."""
+"""One distillation block of a link. Numbers rise; one that either store has prepared is never used
+again (docs/decisions/0007)."""

@@ -35,6 +35,18 @@ class Secret:
         secret.reveal()[:] = data
         return secret
 
+    @classmethod
+    def absorb(cls, fresh: bytes) -> Self:
+        """Take over bytes that nobody else holds (fresh entropy), and zero them where they lie.
+
+        ``bytes`` cannot be changed by the rules of the language; an object that is about to be
+        forgotten can, by its address, and would otherwise stay in freed memory as it is.
+        """
+        secret = cls.from_bytes(fresh)
+        if len(fresh) > 1:  # shorter ones are shared by the whole interpreter
+            ctypes.memset(id(fresh) + bytes.__basicsize__ - 1, 0, len(fresh))
+        return secret
+
     def reveal(self) -> memoryview:
         """Return the live bytes, writable. Whoever copies them answers for the copy."""
         if self._map is None:

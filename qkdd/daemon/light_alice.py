@@ -173,7 +173,7 @@ class SeedQueue:
     def make(self) -> tuple[int, Secret]:
         """Throw the next block's seed."""
         index = self.n_made
-        seed = Secret.from_bytes(self._entropy(32))
+        seed = Secret.absorb(self._entropy(32))
         self._waiting[index] = ChoiceSource(seed, self._settings.intensities)
         self.n_made += 1
         return index, seed

@@ -80,4 +80,4 @@ class Vault:
 
     def new_key(self) -> Secret:
         """Draw a segment key."""
-        return Secret.from_bytes(self._entropy(KEY_BYTES))
+        return Secret.absorb(self._entropy(KEY_BYTES))

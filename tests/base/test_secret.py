@@ -1,6 +1,7 @@
 """A Secret shows its bytes to nobody who does not ask, and forgets when told."""
 
 import copy
+import os
 import pickle
 
 import pytest
@@ -44,6 +45,14 @@ def test_equality_is_of_bytes() -> None:
     assert Secret.from_bytes(b"same") == Secret.from_bytes(b"same")
     assert Secret.from_bytes(b"same") != Secret.from_bytes(b"diff")
     assert Secret.from_bytes(b"same") != b"same"
+
+
+def test_absorbed_bytes_are_gone_from_where_they_were() -> None:
+    fresh = os.urandom(32)
+    copy_of_it = bytearray(fresh)
+    secret = Secret.absorb(fresh)
+    assert bytes(secret.reveal()) == copy_of_it
+    assert fresh == bytes(32)
 
 
 def test_an_empty_secret_is_allowed_and_a_negative_one_is_not() -> None:
