@@ -14,6 +14,7 @@ BadReply
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from drivers.attenuator import Attenuator
 from drivers.attenuator.agilent_8156a import Agilent8156A
@@ -22,13 +23,15 @@ from drivers.encoder.qmse1 import Qmse1
 from drivers.laser import Laser
 from drivers.laser.koheron_ctl200 import BAUD, KoheronCtl200
 from drivers.timetagger import TimeTagger
+from drivers.timetagger.id1000_settings import parse_resource
+from drivers.timetagger.idq_id1000 import IdqId1000
 from drivers.timetagger.s15_tdc1 import InputStandard, S15Tdc1
 from drivers.transports import open_transport
 
 LASERS = ("koheron-ctl200",)
 ATTENUATORS = ("agilent-8156a",)
 ENCODERS = ("qmse-1",)
-TIME_TAGGERS = ("s15-tdc1",)
+TIME_TAGGERS = ("s15-tdc1", "idq-id1000")
 
 
 @asynccontextmanager
@@ -67,10 +70,29 @@ async def open_time_tagger(
 ) -> AsyncIterator[TimeTagger]:
     """Open a tagger whose inputs expect ``nim`` or ``ttl`` pulses."""
     _require_known("time tagger", model, TIME_TAGGERS)
+    if model == "idq-id1000":
+        async with _open_id1000(resource, inputs) as id1000:
+            yield id1000
+        return
     async with open_transport(resource) as transport:
         tagger = S15Tdc1(transport, inputs=inputs)
         await tagger.settle()
         (await tagger.identity()).require(model="TDC1", resource=resource)
+        yield tagger
+
+
+@asynccontextmanager
+async def _open_id1000(resource: str, inputs: InputStandard) -> AsyncIterator[IdqId1000]:
+    settings = parse_resource(resource, inputs=inputs)
+    # Imported late: most relays have no instrument that speaks ZeroMQ.
+    from drivers.transports.zeromq import ZmqLink
+
+    with ZmqLink() as link:
+        scpi = await link.asker(settings.host, settings.port)
+        dlt = await link.asker(settings.dlt_host, settings.dlt_port)
+        tagger = IdqId1000(scpi, dlt, partial(link.stream, settings.dlt_host), settings)
+        await tagger.identity()
+        await tagger.settle()
         yield tagger
 
 
