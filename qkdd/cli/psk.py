@@ -77,7 +77,7 @@ def install(config: Path, link: str, file: Path, *, rekey: bool, keep: bool) -> 
             raise ConfigError(f"{file} has {size} bytes, must have {MIN_BYTES} to {MAX_BYTES}")
         settings = relay.store
         with (
-            read_secret(file, size, "pre-shared key") as key,
+            read_secret(file, size, "pre-shared key", guarded=False) as key,
             read_secret(settings.master_key, 32, "master key") as master_key,
         ):
             store = KeyStore.open(

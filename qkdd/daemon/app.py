@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 import trio
 
@@ -41,12 +43,22 @@ log = structlog.get_logger(__name__)
 
 MASTER_KEY_BYTES = 32
 BOARD_KEY_BYTES = 32
+STRANGERS = stat.S_IRWXO | stat.S_IWGRP
+"""Rights that a key file may not give. Reading by the group may be: systemd shows the access list
+of a credential so."""
 SWITCH_INTERVAL_S = 0.0005
 """The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
 GATHER_EVERY_S = 1.0
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h of glibc
 MAPPED_FROM_BYTES = 256 * 1024
 MALLOC_ARENAS = 2
+
+
+class KeyLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one end may announce the other must hold: a difference would cost the session."""
+
+    max_keys_per_request: int
+    max_key_size_bits: int
 
 
 @dataclass(slots=True)
@@ -185,6 +197,10 @@ def _link_service(
         frames=link.frames,
         reconcile=link.reconcile,
         proof=link.proof,
+        keys=KeyLimits(
+            max_keys_per_request=relay.store.max_keys_per_request,
+            max_key_size_bits=relay.store.max_key_size_bits,
+        ),
     )
     board_key = b""
     if link.transmitter is not None:
@@ -195,8 +211,8 @@ def _link_service(
     return LinkService(NodeId(node.id), end, dialling_context(*files), accepting_context(*files))
 
 
-def read_secret(path: Path, n_bytes: int, what: str) -> Secret:
-    """Read a key file of exactly ``n_bytes``.
+def read_secret(path: Path, n_bytes: int, what: str, *, guarded: bool = True) -> Secret:
+    """Read a key file of exactly ``n_bytes``; a ``guarded`` one must be closed to strangers.
 
     Raises
     ------
@@ -206,12 +222,17 @@ def read_secret(path: Path, n_bytes: int, what: str) -> Secret:
     secret = Secret(n_bytes)
     try:
         with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
+            size, mode = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mode
             n_read = file.readinto(secret.reveal())
     except OSError as error:
         raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from error
     if size != n_bytes or n_read != n_bytes:
         raise ConfigError(f"the {what} {path} has {size} bytes, must have {n_bytes}")
+    if guarded and mode & STRANGERS:
+        raise ConfigError(
+            f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others may read it or its group "
+            "write it; chmod 600"
+        )
     return secret
 
 

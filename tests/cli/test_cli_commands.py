@@ -48,6 +48,7 @@ def run(*words: object) -> Result:
 def config(tmp_path: Path) -> Path:
     assert run("pki", tmp_path / "pki", "--node", "a", "--sae", "alpha").exit_code == 0
     (tmp_path / "master.key").write_bytes(os.urandom(32))
+    (tmp_path / "master.key").chmod(0o600)
     (tmp_path / "a.toml").write_text(CONFIG)
     return tmp_path / "a.toml"
 

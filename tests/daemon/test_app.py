@@ -11,11 +11,11 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from qkdd.base.errors import StoreError
+from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId
 from qkdd.cli.__main__ import main
 from qkdd.daemon import app
-from qkdd.daemon.app import LinkAccount
+from qkdd.daemon.app import LinkAccount, read_secret
 from qkdd.net.pki import Authority
 from tests.daemon.desk_pair import LINK, desk_pair
 
@@ -25,6 +25,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 def relay_file(folder: Path, *, delivery: str = "127.0.0.1:0") -> Path:
     Authority.open_or_create(folder, now=NOW, days=1).issue_node("a", now=NOW, days=1)
     (folder / "master.key").write_bytes(os.urandom(32))
+    (folder / "master.key").chmod(0o600)
     config = folder / "a.toml"
     config.write_text(f"""
 [node]
@@ -98,3 +99,14 @@ async def test_a_store_that_cannot_tell_its_account_at_the_start_ends_the_start(
     async with desk_pair(tmp_path) as pair, trio.open_nursery() as nursery:
         with pytest.raises(StoreError, match="install one first"):
             await nursery.start(app._gather, pair.alice.service, {unknown: LinkAccount({}, 0)})
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o666])
+def test_a_key_file_open_to_others_is_refused_with_the_cure(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "master.key"
+    path.write_bytes(bytes(32))
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"mode {mode:04o}.*chmod 600"):
+        read_secret(path, 32, "master key")
+    path.chmod(0o440)
+    read_secret(path, 32, "master key").wipe()
