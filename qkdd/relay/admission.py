@@ -1,0 +1,75 @@
+"""Whether a route can carry a further lane: asked once, answered by link and shortfall."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qkdd.base.errors import OutOfKey
+from qkdd.base.ids import LinkId
+from qkdd.relay.settings import UNIT_BITS, Lane
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCapacity:
+    """What a link makes, and what is spoken for; key bits per second, both directions together."""
+
+    link: LinkId
+    secret_bps: float
+    """Secret key rate to reckon with (not the best day's)."""
+    auth_bps: float
+    """What the link's own tags use, lanes left out."""
+    promised_bps: float
+    """Promised to direct delivery between the two neighbours."""
+    lanes: tuple[Lane, ...] = ()
+    """Accepted before, of every priority: a promise is not taken back for a newcomer."""
+
+    @property
+    def free_bps(self) -> float:
+        """What is left for a further lane; negative if the link has promised too much."""
+        carried = sum(lane_bps(lane) for lane in self.lanes)
+        return self.secret_bps - self.auth_bps - self.promised_bps - carried
+
+
+def lane_bps(lane: Lane) -> float:
+    """Return the key that ``lane`` takes on each of its links, in bits per second."""
+    return UNIT_BITS * lane.rate_mhz / 1000
+
+
+class LaneRefused(OutOfKey):
+    """At least one link of the route has not enough key to spare."""
+
+    def __init__(self, lane: str, shortfalls_bps: dict[LinkId, float]) -> None:
+        links = ", ".join(
+            f"{link} is {bps:.1f} bit/s short" for link, bps in shortfalls_bps.items()
+        )
+        super().__init__(f"lane {lane} refused: {links}")
+        self.shortfalls_bps = shortfalls_bps
+
+
+def admit(lane: Lane, links: Sequence[LinkCapacity], *, tag_bps: float) -> None:
+    """Return if every link of the route carries ``lane`` beside what it carries now.
+
+    Parameters
+    ----------
+    lane : Lane
+        A lane of the same name on a link is replaced, not added (re-provisioning).
+    links : sequence of LinkCapacity
+        The route's links from the first end on.
+    tag_bps : float
+        Authentication key that the lane's messages add on each link, both directions.
+
+    Raises
+    ------
+    LaneRefused
+        With every link that falls short, and by how much.
+    """
+    if len(links) != lane.n_links:
+        raise ValueError(f"lane {lane.id} has {lane.n_links} links, {len(links)} were given")
+    needed = lane_bps(lane) + tag_bps
+    shortfalls: dict[LinkId, float] = {}
+    for capacity in links:
+        replaced = sum(lane_bps(other) for other in capacity.lanes if other.id == lane.id)
+        missing = needed - capacity.free_bps - replaced
+        if missing > 0:
+            shortfalls[capacity.link] = missing
+    if shortfalls:
+        raise LaneRefused(lane.id, shortfalls)

@@ -1,0 +1,277 @@
+"""A lane from end to end: equal keys, shredded units, exact accounts, and what goes wrong."""
+
+import pytest
+
+from qkdd.base.errors import PeerError, SecurityAlarm
+from qkdd.relay.messages import LaneBind, LaneConfirm, LaneVoid, LaneWave
+from qkdd.relay.middle import LaneRelay
+from qkdd.relay.settings import UNIT_BITS, LaneTimes
+from tests.relay.chain import Chain, a_lane
+
+TIMES = LaneTimes(batch_units=16, batch_age_s=30.0, renew_below_pairs=0, confirm_timeout_s=200.0)
+
+
+def a_chain(n_links: int, times: LaneTimes = TIMES) -> Chain:
+    chain = Chain(a_lane(n_links), times)
+    chain.connect_all()
+    chain.pass_time(0)
+    chain.deliver_all()
+    return chain
+
+
+@pytest.mark.parametrize("n_links", [1, 2, 3, 9])
+def test_every_unit_becomes_one_key_that_both_ends_have(n_links: int) -> None:
+    chain = a_chain(n_links)
+    chain.light(20)
+    chain.deliver_all()
+    assert len(chain.first.ready) == 20
+    assert chain.first.ready == chain.last.ready
+    chain.come_to_rest()
+    chain.check_at_rest()
+    for account, _ in chain.accounts:
+        assert account.cut == account.relayed == 20 * UNIT_BITS
+
+
+def test_the_key_of_a_number_is_the_first_links_unit() -> None:
+    chain = a_chain(3)
+    chain.make_block(0, 16)
+    units = chain.births[0].upstream[0][1]
+    for link in (1, 2):
+        chain.make_block(link, 16)
+    chain.come_to_rest()
+    assert b"".join(chain.first.ready[e] for e in sorted(chain.first.ready)) == units
+
+
+def test_numbers_begin_far_enough_ahead_to_be_ready_in_time() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    chain.deliver_all()
+    assert min(chain.first.ready) == chain.epoch + TIMES.jump_ahead_epochs
+
+
+def test_numbers_jump_ahead_after_an_outage_and_are_never_bound_again() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    chain.deliver_all()
+    before = set(chain.first.ready)
+    chain.pass_time(3600)
+    chain.deliver_all()
+    chain.light(16)
+    chain.deliver_all()
+    after = set(chain.first.ready) - before
+    assert len(after) == 16
+    assert min(after) >= chain.epoch + TIMES.jump_ahead_epochs
+
+
+def test_few_keys_wait_for_a_batch_until_they_are_old() -> None:
+    chain = a_chain(2)
+    chain.light(5)
+    chain.deliver_all()
+    chain.pass_time(29)
+    chain.deliver_all()
+    assert not chain.first.ready
+    chain.pass_time(1)
+    chain.deliver_all()
+    assert len(chain.first.ready) == len(chain.last.ready) == 5
+
+
+def test_a_unit_without_partner_is_burned_after_its_time_and_void_everywhere() -> None:
+    chain = a_chain(4)
+    chain.make_block(1, 3)  # one link's light only
+    for upstream in (True, False):
+        chain.be_born(1, upstream=upstream)
+    chain.deliver_all()
+    chain.pass_time(63)
+    assert chain.accounts[1][0].burned == 0
+    chain.pass_time(1)
+    chain.deliver_all()
+    assert [account.burned for account in chain.accounts[1]] == [3 * UNIT_BITS] * 2
+    assert len(chain.first.void) == len(chain.last.void) == 3
+    chain.light(16)
+    chain.deliver_all()
+    assert len(chain.last.ready) == 16
+    assert not chain.last.ready.keys() & chain.first.void
+
+
+def test_a_relay_shreds_before_the_wave_from_upstream_is_there() -> None:
+    chain = a_chain(4)
+    for link in (2, 3):
+        chain.make_block(link, 16)
+        for upstream in (True, False):
+            chain.be_born(link, upstream=upstream)
+    chain.deliver_all()
+    relay = chain.nodes[3]
+    assert isinstance(relay, LaneRelay)
+    blocks = [block for pool, block in chain.blocks if pool in (relay.up, relay.down)]
+    assert len(blocks) == 2
+    assert all(block._units.wiped for block in blocks)
+    assert not any(isinstance(message, LaneWave) for message in chain.heard)
+
+
+def test_a_lost_connection_repeats_the_same_ciphers_only() -> None:
+    chain = a_chain(3)
+    chain.light(16)
+    chain.disconnect(2)
+    chain.deliver_all()
+    chain.connect(2)
+    chain.deliver_all()
+    assert len(chain.last.ready) == 16
+    ciphers: dict[int, set[bytes]] = {}
+    for message in chain.heard:
+        if isinstance(message, LaneWave):
+            for at, number in enumerate(message.run):
+                ciphers.setdefault(number, set()).add(message.ciphers[32 * at : 32 * at + 32])
+    assert all(len(of_number) == 2 for of_number in ciphers.values())  # C_1 and C_2
+
+
+@pytest.mark.parametrize("node", [0, 1, 2, 3])
+def test_a_crash_costs_what_was_in_flight_and_nothing_more(node: int) -> None:
+    chain = a_chain(3)
+    chain.light(16)
+    chain.deliver_all()
+    for link in (0, 2):
+        chain.make_block(link, 16)
+        for upstream in (True, False):
+            chain.be_born(link, upstream=upstream)
+    chain.deliver_all()
+    chain.crash(node)
+    chain.come_to_rest()
+    chain.light(16)
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert len(chain.first.ready) == 32
+
+
+def test_a_batch_that_was_held_survives_the_last_ends_crash() -> None:
+    chain = a_chain(2)
+    chain.disconnect(0)
+    chain.connect(0)
+    chain.light(16)
+    chain.deliver_down(0)
+    while chain.last.held is None:
+        chain.deliver_down(0)
+        chain.deliver_down(1)
+    chain.crash(2)
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert len(chain.last.ready) == 16
+
+
+def test_a_lost_verdict_is_given_again_byte_for_byte_after_the_first_ends_crash() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    while not chain.first.ready:
+        chain.deliver_down(0), chain.deliver_down(1), chain.deliver_up(1), chain.deliver_up(0)
+    verdict = chain.first.verdict
+    chain.crash(0)
+    assert not chain.last.ready
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert len(chain.last.ready) == 16
+    assert chain.last.verdict == verdict
+
+
+def test_a_flipped_wave_makes_no_key_and_the_third_one_stops_the_lane() -> None:
+    chain = a_chain(2)
+
+    def flip() -> None:
+        chain.light(16)
+        queue = chain.wires[1].down
+        while chain.deliver_down(0):
+            pass
+        for at, data in enumerate(queue):
+            if data.find(b"LaneWave") > 0:
+                queue[at] = data[:-1] + bytes([data[-1] ^ 1])
+        chain.deliver_all()
+
+    for _ in range(2):
+        flip()
+        assert not chain.first.ready
+        assert not chain.last.ready
+    with pytest.raises(SecurityAlarm):
+        flip()
+    assert not chain.first.ready
+
+
+def test_a_relay_cannot_play_the_last_end() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    chain.deliver_down(0)
+    chain.deliver_down(0)
+    bound = next(message for message in chain.heard if isinstance(message, LaneBind))
+    forged = LaneConfirm(
+        lane="lane",
+        generation=0,
+        first=bound.first,
+        count=16,
+        pair=0,
+        held=b"\xff\xff",
+        tag=bytes(16),
+    )
+    chain._carry_out(0, chain.nodes[0].receive_from_down(forged))
+    assert len(chain.first.void) == 16
+    assert chain.nodes[0].n_mismatches == 1
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert not chain.first.ready
+    chain.light(16)
+    chain.deliver_all()
+    assert len(chain.last.ready) == 16
+
+
+def test_renewal_keeps_the_association_alive_for_ever_and_equal() -> None:
+    chain = a_chain(2, LaneTimes(renew_below_pairs=38, confirm_timeout_s=200.0))
+    for _ in range(60):  # 40 pairs came with the courier
+        chain.light(16)
+        chain.deliver_all()
+        chain.pass_time(1)
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert chain.first.n_spent == 60
+    assert len(chain.first.pairs) - 60 == 38
+    assert len(chain.first.ready) == 60 * 16 - 58
+
+
+def test_without_pads_nothing_becomes_a_key() -> None:
+    chain = a_chain(2)
+    for _ in range(41):
+        chain.light(16)
+        chain.deliver_all()
+    assert len(chain.first.ready) == 40 * 16
+
+
+def test_relays_void_takes_nothing_that_the_last_end_holds() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    while chain.last.held is None:
+        chain.deliver_down(0), chain.deliver_down(1)
+    held = chain.last.held[0]
+    void = LaneVoid(lane="lane", generation=0, first=held.first, count=held.count)
+    assert chain.nodes[2].receive_from_up(void, chain.now_s) == ()
+    chain.deliver_all()
+    assert len(chain.last.ready) == 16
+
+
+def test_another_generation_is_another_lane() -> None:
+    chain = a_chain(2)
+    old = LaneVoid(lane="lane", generation=7, first=chain.epoch, count=4_000)
+    for node in (1, 2):
+        assert chain.nodes[node].receive_from_up(old, 0.0) == ()
+    with pytest.raises(PeerError, match="lane other"):
+        chain.nodes[1].receive_from_up(
+            LaneVoid(lane="other", generation=0, first=1, count=1), chain.now_s
+        )
+
+
+def test_a_neighbour_that_binds_a_number_twice_is_refused_and_changes_nothing() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    bind = next(message for message in chain.heard if isinstance(message, LaneBind))
+    chain.deliver_all()
+    other = LaneBind(lane="lane", generation=0, first=bind.first + 20, count=1, block_no=9, unit=0)
+    relay = chain.nodes[1]
+    relay.receive_from_up(other, chain.now_s)
+    again = LaneBind(lane="lane", generation=0, first=bind.first + 19, count=2, block_no=9, unit=0)
+    with pytest.raises(PeerError, match="is number"):
+        relay.receive_from_up(again, chain.now_s)
+    assert relay.up.ref(bind.first + 19) is None
