@@ -153,8 +153,8 @@ class ID1000Config(
     datalink: Listen = "tcp:127.0.0.1:6060"
     """Of the service, which binds the streams' ports on the same host."""
 
-    pulse_v: Annotated[float, Meta(gt=0, le=10)] = 2.5
-    """Height of the detectors' pulses, for the threshold of the inputs."""
+    pulse_v: Annotated[float, Meta(ge=-10, le=10)] = -0.8
+    """Height of the detectors' pulses: NIM. An input must have its threshold between 0 and it."""
 
     buffer_stamps: Annotated[int, Meta(ge=1000, le=300_000_000)] = 100_000_000
     """Time stamps of one channel that leave the device before their record has ended."""

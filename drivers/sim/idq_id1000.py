@@ -35,7 +35,7 @@ class ID1000:
     def __init__(
         self,
         *,
-        pulse_v: float = 2.5,
+        pulse_v: float = -0.8,
         buffer_stamps: int = 100_000_000,
         shortest_record_ms: float = 200.0,
         overflow_is_fatal: bool = True,
@@ -45,7 +45,7 @@ class ID1000:
         Parameters
         ----------
         pulse_v : float
-            Height of the detectors' pulses.
+            Height of the detectors' pulses: NIM, unless they are others.
         buffer_stamps : int
             Time stamps of one channel that leave before their record ends ("100-300 millions").
         shortest_record_ms : float

@@ -30,7 +30,7 @@ N_INPUTS, N_DELAYS, N_COMBINERS = 4, 8, 24
 MAX_DELAY_PS = 10**12  # manual p. 42
 MAX_THRESHOLD_V = 10.0  # not documented
 MIN_WINDOW_NS, MAX_WINDOW_NS = 10**6, 10**13  # not documented
-PULSE_WIDTH_PS = 10_000  # of a detector's electrical pulse; only the falling edge tells
+PULSE_WIDTH_PS = 10_000  # of a detector's electrical pulse; only its trailing edge tells
 TICK_PS = {"HIRES": 1, "LOWRES": 100}
 NOTHING: Ints = np.empty(0, np.int64)
 
@@ -74,9 +74,9 @@ class Input:
 
     def seen(self, times_ps: Ints, *, pulse_v: float, tick_ps: int) -> Ints:
         """Times of the pulses that cross the threshold, in order."""
-        if not (self.enabled and 0.0 < self.threshold_v < pulse_v):
+        if not (self.enabled and min(0.0, pulse_v) < self.threshold_v < max(0.0, pulse_v)):
             return NOTHING
-        if self.edge == "FALLING":
+        if (self.edge == "FALLING") != (pulse_v < 0.0):
             times_ps = times_ps + PULSE_WIDTH_PS
         return times_ps // tick_ps * tick_ps if tick_ps > 1 else times_ps
 

@@ -32,7 +32,7 @@ def hit(device: ID1000, now_ps: int, *events: tuple[int, int]) -> None:
 
 
 def ready(*more: str, **options) -> ID1000:
-    device = ID1000(**options)
+    device = ID1000(**{"pulse_v": 2.5} | options)
     for command in (*SET_UP, *more):
         assert device.receive(command) == ""
     return device
@@ -140,6 +140,12 @@ def test_an_input_sees_only_what_crosses_its_threshold_while_it_is_on():
     device = playing("INPU1:ENAB OFF", "INPU2:THRE 2600mV", "INPU3:THRE 2.4V", "INPU4:THRE -1")
     hit(device, 300 * MS, *((5, channel) for channel in (1, 2, 3, 4)))
     assert [one.stamps_ps.size for one in device.take()] == [0, 0, 1, 0]
+
+
+def test_of_a_negative_pulse_the_falling_edge_leads():
+    device = playing("INPU1:THRE -0.4;EDGE FALL", "INPU2:THRE -0.4;EDGE RISI", pulse_v=-0.8)
+    hit(device, 300 * MS, (5, 1), (5, 2), (5, 3))
+    assert [one.stamps_ps.tolist() for one in device.take()] == [[5], [10_005], [], []]
 
 
 def test_low_resolution_rounds_and_a_falling_edge_is_late():

@@ -10,31 +10,10 @@ from hypothesis import strategies as st
 
 from drivers.sim.idq_datalink import DataLinkTarget
 from drivers.sim.idq_recorder import Packet
+from tests.drivers.sim.stream_client import Client
 
 START = "start-stream --address 10.98.99.7 --channel 1 --stream-port 4242"
 NAME = "10.98.99.7:5556"
-
-
-class Client:
-    """A port and whoever is connected to it."""
-
-    def __init__(self, *, present: bool = True) -> None:
-        self.present, self.reads, self.open = present, True, True
-        self.taken: list[bytes] = []
-        self.unread = 0
-
-    def put(self, message: memoryview) -> bool:
-        if not (self.present and self.open):
-            return False
-        self.taken.append(bytes(message))
-        self.unread += 0 if self.reads else message.nbytes
-        return True
-
-    def held_bytes(self) -> int:
-        return self.unread
-
-    def close(self) -> None:
-        self.open = False
 
 
 class Desk:

@@ -66,7 +66,8 @@ def test_dark_counts_come_out_of_four_streams_and_the_lab_ends_cleanly(tmp_path)
             assert ask(device, command) == ""
         streams, names = [], []
         for channel, port in enumerate(free_ports(4), 1):
-            assert ask(device, f"INPU{channel}:ENAB ON;:RAW{channel}:SEND ON") == ""
+            assert ask(device, f"INPU{channel}:ENAB ON;THRE -0.4;EDGE FALL") == ""
+            assert ask(device, f"RAW{channel}:SEND ON") == ""
             streams.append(dial(context, zmq.PAIR, f"zmq://127.0.0.1:{port}"))
             words = f"start-stream --address 127.0.0.1 --channel {channel} --stream-port {port}"
             names.append(json.loads(ask(service, words))["id"])
