@@ -131,7 +131,11 @@ def mistakes(path: Path, *, files: bool = True) -> list[str]:
     if not files:
         return []
     relay = _placed(toml.convert(table, Relay), path.parent)
-    return [f"{where}: no such file {file}" for where, file in _files(relay) if not file.exists()]
+    return [
+        f"{where}: no such file {file}"
+        for where, file in _files(relay)
+        if not is_credential(file) and not file.exists()
+    ]
 
 
 def load(path: Path, *, files: bool = True) -> Relay:
@@ -148,6 +152,11 @@ def load(path: Path, *, files: bool = True) -> Relay:
     if found:
         raise ConfigError(f"{path}: {len(found)} mistake(s)\n" + "\n".join(f"  {m}" for m in found))
     return _placed(toml.convert(tomllib.loads(path.read_text()), Relay), path.parent)
+
+
+def is_credential(path: Path) -> bool:
+    """Tell whether only the unit can see ``path``: a credential, and we are not in the unit."""
+    return path.parts[:1] == (CREDENTIALS,)
 
 
 def _files(relay: Relay) -> Iterator[tuple[str, Path]]:
@@ -171,9 +180,9 @@ def _placed(relay: Relay, folder: Path) -> Relay:
 def _credential(path: Path) -> Path | None:
     """Find ``$CREDENTIALS_DIRECTORY/name`` where the service manager has put it (systemd.exec(5)).
 
-    Unset, the path stays as it is written: a file that is missing, by its right name.
+    Unset, the path stays as it is written: whoever then opens it names it rightly as missing.
     """
-    if path.parts[:1] != (CREDENTIALS,):
+    if not is_credential(path):
         return None
     folder = os.environ.get(CREDENTIALS.removeprefix("$"))
     return Path(folder, *path.parts[1:]) if folder else path

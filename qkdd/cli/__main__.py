@@ -7,12 +7,14 @@ import click
 COMMANDS = {
     "check": "qkdd.cli.check",
     "demo": "qkdd.cli.demo.command",
+    "doctor": "qkdd.cli.doctor.command",
     "pki": "qkdd.cli.pki",
     "psk": "qkdd.cli.psk",
     "run": "qkdd.cli.run",
     "safe": "qkdd.cli.safe",
     "status": "qkdd.cli.status",
     "store": "qkdd.cli.store",
+    "top": "qkdd.cli.top",
 }
 
 
@@ -36,7 +38,8 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Run and look after a relay of a quantum key distribution network.
 
-    Exit status of every command: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.
+    Exit status of every command: 0 done, 1 failed (the reason is on stderr), 2 wrong usage
+    (doctor has a scale of its own).
     """
 
 

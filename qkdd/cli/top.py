@@ -1,0 +1,115 @@
+"""``qkdd top``: a relay's links on one screen, live; hours of stock first."""
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from qkdd.base.errors import ConfigError
+from qkdd.cli.status import ask
+from qkdd.config import load
+from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+
+STYLE = {"light": "green", "searching": "yellow", "session": "yellow", "dark": "yellow"}
+LOW_HOURS, OUT_HOURS = 2.0, 0.25
+PIPED_COLUMNS = 200
+
+
+@click.command()
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--every", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600.0))
+@click.option("--once", is_flag=True, help="One screen, and out; so too if stdout is no terminal.")
+def top(config: Path, *, every: float, once: bool) -> None:
+    """Show the links of the relay of CONFIG until Ctrl-C; EVERY is in seconds.
+
+    A relay that stops is waited for.
+    Exit status: 0 shown, 1 (with --once) the relay does not answer, 2 usage.
+    """
+    try:
+        path = load(config, files=False).node.status_socket
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    console = Console()
+    if once or not console.is_terminal:
+        answer = look(path)
+        if isinstance(answer, str):
+            raise click.ClickException(answer)
+        console.print(screen(answer), width=None if console.is_terminal else PIPED_COLUMNS)
+        return
+    try:
+        with Live(screen(look(path)), console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(screen(look(path)), refresh=True)
+                time.sleep(every)
+    except KeyboardInterrupt:
+        return
+
+
+def look(path: Path) -> RelaySnapshot | str:
+    """Ask the relay; what is wrong, if it does not answer."""
+    try:
+        return msgspec.json.decode(ask(path), type=RelaySnapshot)
+    except OSError as error:
+        return str(error)
+    except msgspec.DecodeError as error:
+        return f"the relay's answer is not to be read: {error}"
+
+
+def screen(answer: RelaySnapshot | str) -> RenderableType:
+    """Lay the snapshot out: a line per link, and its reason below where it has one."""
+    if isinstance(answer, str):
+        return Text(f"{answer}; asked again and again", style="red")
+    head = Text(f"relay {answer.node}   pid {answer.pid}   up {_duration(answer.uptime_s)}   ")
+    head.append(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(answer.wall_s)))
+    table = Table(box=None, pad_edge=False)
+    for title, width in (("stock", 8), ("link", 12), ("state", 9)):
+        table.add_column(title, no_wrap=True, min_width=width)
+    for title in ("key bit/s", "clicks/s", "QBER key", "test", "blocks", "auth. key"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for link in answer.links:
+        table.add_row(*_row(link))
+    reasons = [
+        Text(f"{link.name}: {link.reason}", style="yellow") for link in answer.links if link.reason
+    ]
+    return Group(head, table, *reasons)
+
+
+def _row(link: LinkSnapshot) -> list[Text]:
+    hours, state = link.hours_of_stock, link.state
+    stock = Text("-" if hours is None else f"{hours:.2f} h")
+    if hours is not None and hours < LOW_HOURS:
+        stock.stylize("red" if hours < OUT_HOURS else "yellow")
+    arrow = "->" if link.role == "transmitter" else "<-"
+    good = link.n_blocks - link.n_blocks_without_key
+    plain = [
+        _rate(link.secret_bits_per_s),
+        _rate(link.click_rate),
+        _share(link.qber_calibration_key),
+        _share(link.qber_calibration_test),
+        f"{good}/{link.n_blocks_without_key}/{link.n_blocks_void}",
+        f"{link.auth_left_bits / 8192:.0f} KiB",
+    ]
+    return [
+        stock,
+        Text(f"{link.name} {arrow} {link.peer}"),
+        Text(state, style=STYLE.get(state, "red")),
+        *map(Text, plain),
+    ]
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = int(seconds) // 60 % 60, int(seconds) // 3600
+    return f"{hours // 24} d {hours % 24:02}:{minutes:02}:{int(seconds) % 60:02}"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
