@@ -12,8 +12,13 @@ import msgspec
 from qkdd.base.errors import PeerError
 from qkdd.base.protocol_version import PROTOCOL_VERSION
 
+_SHOWN = 80
+"""Characters of a name or value of the peer's that go into a message."""
 
-class Agreed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+
+class Agreed(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True, forbid_unknown_fields=True
+):
     """One end's agreement, as it crosses the wire: JSON text of plain values."""
 
     protocol_version: int
@@ -37,19 +42,20 @@ def check_agreement(ours: Agreed, theirs: Agreed) -> None:
         )
     if ours.text == theirs.text:
         return
+    own = msgspec.json.decode(ours.text, type=dict[str, object])
     try:
         peer = msgspec.json.decode(theirs.text, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        lines = list(_differences("", own, peer)) or ["its text differs in form only"]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PeerError(f"peer's agreement is not readable: {error}") from error
-    own = msgspec.json.decode(ours.text, type=dict[str, object])
-    lines = list(_differences("", own, peer)) or ["its text differs in form only"]
     raise PeerError("peer's configuration disagrees: " + "; ".join(lines[:8]))
 
 
 def _differences(path: str, ours: object, theirs: object) -> Iterator[str]:
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for name in sorted({*ours, *theirs}, key=str):
-            below = f"{path}.{name}" if path else str(name)
+            shown = str(name)[:_SHOWN]
+            below = f"{path}.{shown}" if path else shown
             yield from _differences(below, ours.get(name), theirs.get(name))
     elif ours != theirs:
-        yield f"{path} is {ours!r} here and {str(theirs)[:80]!r} there"
+        yield f"{path} is {ours!r} here and {str(theirs)[:_SHOWN]!r} there"

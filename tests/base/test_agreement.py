@@ -32,3 +32,20 @@ def test_a_text_that_is_no_agreement_is_the_peers_fault(text: bytes) -> None:
     ours = agreement(codes="a")
     with pytest.raises(PeerError):
         check_agreement(ours, Agreed(protocol_version=ours.protocol_version, text=text))
+
+
+@pytest.mark.parametrize("n", [990, 995, 996, 997, 998, 1000, 100_000])
+@pytest.mark.parametrize(("head", "tail"), [(b"[", b"]"), (b'{"codes":', b"}")])
+def test_a_text_nested_too_deep_is_the_peers_fault(n: int, head: bytes, tail: bytes) -> None:
+    ours = agreement(codes="a")
+    text = b'{"codes":' + head * n + b"1" + tail * n + b"}"
+    with pytest.raises(PeerError):
+        check_agreement(ours, Agreed(protocol_version=ours.protocol_version, text=text))
+
+
+def test_names_that_the_peer_made_up_are_cut_short() -> None:
+    ours = agreement(codes="a")
+    text = b'{"' + b"x" * 100_000 + b'":1}'
+    with pytest.raises(PeerError) as told:
+        check_agreement(ours, Agreed(protocol_version=ours.protocol_version, text=text))
+    assert len(str(told.value)) < 400

@@ -38,6 +38,7 @@ def test_every_message_is_tagged_by_its_own_name_and_strict(
 ) -> None:
     config = message.__struct_config__
     assert (config.tag, config.array_like, config.frozen) == (message.__name__, True, True)
+    assert config.forbid_unknown_fields
 
 
 @given(data=st.binary(max_size=80))
@@ -70,6 +71,13 @@ def test_anything_but_a_batch_of_messages_is_the_peers_fault(value: object) -> N
 def test_a_hundred_thousand_nested_arrays_are_the_peers_fault() -> None:
     with pytest.raises(PeerError):
         decode_batch(b"\x91" * 100_000)
+
+
+def test_a_surplus_field_is_the_peers_fault_however_deep_it_is_nested() -> None:
+    agreed = msgspec.msgpack.encode(["Agreed", 1, b"{}"])
+    surplus = b"\x91" * 10_000 + b"\xc0"
+    with pytest.raises(PeerError):
+        decode_batch(b"\x91\x94" + agreed[1:] + surplus)
 
 
 def test_an_array_that_claims_four_billion_entries_is_the_peers_fault() -> None:
