@@ -39,7 +39,7 @@ class Hold:
 
     confirm: LaneConfirm
     keys: Secret
-    """The machine's own; copy (seal) it, do not wipe it."""
+    """For the caller to wipe, once it is sealed on disk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

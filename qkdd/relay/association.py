@@ -46,7 +46,10 @@ class Covered:
 
 
 class Association:
-    """The pairs from ``first_pair`` on. Both ends hold the same, and spend them in step."""
+    """The pairs from ``first_pair`` on. Both ends hold the same, and spend them in step.
+
+    It outlives generations of its lane: a pair that was spent under one is spent under all.
+    """
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class Association:
                 self._pool.reveal()[at : at + PAIR_BYTES] = bytes(PAIR_BYTES)
             self._next += 1
 
-    def sign(self, way: Way, covered: Covered, keys: Secret | None) -> bytes:
+    def sign(self, way: Way, covered: Covered, keys: Secret) -> bytes:
         """Tag the one message of this direction that its pair will ever carry.
 
         Raises
@@ -123,9 +126,9 @@ class Association:
         OutOfKey
             There is no such pair (any more).
         """
-        return self._hash(way, covered, keys).finalize()
+        return self._hash(self._header(way, covered, keys), way, covered.pair, keys).finalize()
 
-    def verify(self, way: Way, covered: Covered, keys: Secret | None, tag: bytes) -> None:
+    def verify(self, way: Way, covered: Covered, keys: Secret, tag: bytes) -> None:
         """Raise NotTheirs unless the other end signed just this.
 
         Raises
@@ -134,35 +137,38 @@ class Association:
             If it was one bad tag too many for this association.
         """
         self.budget.refuse_if_spent()
-        poly = self._hash(way, covered, keys)
-        self.budget.tried(len(self._context) + 64 + len(keys or b""))
+        header = self._header(way, covered, keys)
+        poly = self._hash(header, way, covered.pair, keys)
+        self.budget.tried(len(header) + len(keys))
         try:
             poly.verify(tag)  # constant time
         except InvalidSignature as error:
             raise NotTheirs(str(self.budget.failed(f"pair {covered.pair}"))) from error
 
-    def _hash(self, way: Way, covered: Covered, keys: Secret | None) -> Poly1305:
-        if not self._next <= covered.pair < self._end:
-            raise OutOfKey(f"pair {covered.pair}: there are pairs {self._next} to {self._end - 1}")
+    def _header(self, way: Way, covered: Covered, keys: Secret) -> bytes:
+        """Return what is hashed before the keys; no two different calls give the same bytes."""
         header = self._context + struct.pack(
             "<BQQI?", WAYS.index(way), covered.pair, covered.first, covered.count, covered.flag
         )
         for bitmap in covered.bitmaps:
             header += struct.pack("<I", len(bitmap)) + bitmap
-        header += struct.pack("<I", len(keys) if keys else 0)
+        return header + struct.pack("<I", len(keys))
+
+    def _hash(self, header: bytes, way: Way, pair: int, keys: Secret) -> Poly1305:
+        if not self._next <= pair < self._end:
+            raise OutOfKey(f"pair {pair}: there are pairs {self._next} to {self._end - 1}")
         at = WAYS.index(way)
         fresh = Secret(HASH_KEY_BYTES + PAD_BYTES)
         hash_key = self._hash_keys.reveal()[HASH_KEY_BYTES * at :][:HASH_KEY_BYTES]
         fresh.reveal()[:HASH_KEY_BYTES] = hash_key
-        fresh.reveal()[HASH_KEY_BYTES:] = self._pair(covered.pair)[PAD_BYTES * at :][:PAD_BYTES]
+        fresh.reveal()[HASH_KEY_BYTES:] = self._pair(pair)[PAD_BYTES * at :][:PAD_BYTES]
         key = TagKey()
         key.load(fresh)
         try:
             poly = key.hash(header, b"")
         finally:
             key.wipe()
-        if keys is not None:
-            poly.update(keys.reveal())
+        poly.update(keys.reveal())
         return poly
 
     def _pair(self, pair: int) -> memoryview:

@@ -4,7 +4,9 @@
 pending --confirmation that verifies--> READY; anything else that ends a number makes it VOID.
 """
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from qkdd.base.errors import SecurityAlarm
 from qkdd.base.secret import Secret
@@ -32,6 +34,14 @@ ANNOUNCE_STEP = 16
 """Announced together, to share a mark on disk and a tag on each link."""
 
 
+@dataclass(slots=True)
+class Numbered:
+    """One open number at the first end."""
+
+    bound_s: float = math.inf
+    """Since when its key is here."""
+
+
 class FirstEnd:
     """One lane at its first node. Only :attr:`next_number` and the last verdict outlive it."""
 
@@ -52,7 +62,7 @@ class FirstEnd:
         self._association = association
         self._speech = Speech(lane)
         self._verdict = verdict
-        self._open: OpenNumbers[float] = OpenNumbers(lane, incarnation, next_number)
+        self._open: OpenNumbers[Numbered] = OpenNumbers(lane, incarnation, next_number)
         self._unbound: dict[int, None] = {}
         self._n_unknown = 0
         self.n_mismatches = 0
@@ -72,22 +82,22 @@ class FirstEnd:
         """Void what is too old, announce ahead, bind. ``current_e`` is the present epoch."""
         self.down.expired(now_s, self._times.hold_s)
         limit_s = now_s - self._times.confirm_timeout_s
-        old = [e for e in self._open if e not in self._unbound and self._open[e] <= limit_s]
+        old = [e for e in self._open if self._open[e].bound_s <= limit_s]
         past = [e for e in self._unbound if e <= current_e]
         return (
             *self._void([*old, *past], down=True),
-            *self._announce(now_s, current_e),
+            *self._announce(current_e),
             *self._bind(now_s),
         )
 
-    def _announce(self, now_s: float, current_e: int) -> tuple[FirstAction, ...]:
+    def _announce(self, current_e: int) -> tuple[FirstAction, ...]:
         n_wanted = self._times.announce_ahead + self.down.n_free - len(self._unbound)
         if n_wanted < ANNOUNCE_STEP:
             return ()
         first = max(self._open.next_number, current_e + self._times.jump_ahead_epochs)
         numbers = range(first, first + n_wanted)
         for number in numbers:
-            self._open.open(number, now_s)
+            self._open.open(number, Numbered())
             self._unbound[number] = None
         announcements = self._speech.announcements(numbers)
         return (PersistMark(self._open.next_number), *map(SendDown, announcements))
@@ -100,6 +110,7 @@ class FirstEnd:
             ref = self.down.bind_next(number, now_s)
             assert ref is not None
             self.down.keep(number)
+            self._open[number].bound_s = now_s
             refs[number] = ref
         return tuple(SendDown(one) for one in self._speech.bindings(refs))
 
@@ -141,7 +152,11 @@ class FirstEnd:
             return (SendDown(self._verdict),)
         numbers = message.numbers
         known = numbers and numbers[-1] < self._open.next_number
-        if message.pair != self._association.next_pair or not known:
+        if (
+            message.pair != self._association.next_pair
+            or not known
+            or not self._association.n_pairs
+        ):
             return ()  # an old one, or nothing that an honest last end would say
         unknown = [number for number in numbers if not self.down.has(number)]
         if unknown:
@@ -192,12 +207,12 @@ class FirstEnd:
 
     def _refuse(self, message: LaneConfirm, void: list[int]) -> tuple[FirstAction, ...]:
         bitmap = bitmap_of(message.run, void)
-        verdict = self._sign(message, bitmap_of(message.run, ()), bitmap, False, None)
+        verdict = self._sign(message, bitmap_of(message.run, ()), bitmap, False, Secret(0))
         voided = self._void(void, down=False)
         return (PersistVerdict(verdict), *voided, SendDown(verdict))
 
     def _sign(
-        self, message: LaneConfirm, ready: bytes, void: bytes, renew: bool, keys: Secret | None
+        self, message: LaneConfirm, ready: bytes, void: bytes, renew: bool, keys: Secret
     ) -> LaneVerdict:
         """Make the one verdict under this pair, and spend the pair."""
         covered = Covered(message.pair, message.first, message.count, (ready, void), renew)

@@ -156,7 +156,7 @@ class LastEnd:
             self.up.check(number, ref)
         closed = {n: ref for n, ref in refs.items() if n not in self._open}
         for ref in closed.values():
-            self.up.doom(ref)
+            self.up.burn(ref)
         lost = [
             number
             for number, ref in refs.items()
@@ -233,7 +233,6 @@ class LastEnd:
         if held is None or message.pair != held.pair:
             return ()
         ready, void = message.ready_numbers, set(message.void_numbers)
-        keys = self._keys(held.numbers) if ready else None
         covered = Covered(
             message.pair,
             message.first,
@@ -241,19 +240,19 @@ class LastEnd:
             (message.ready, message.void),
             message.renew,
         )
-        try:
-            self._association.verify("down", covered, keys, message.tag)
-        except NotTheirs:
-            return ()  # counted there; the true verdict is asked for again
-        if ready and (message.run != held.run or ready != held.numbers):
-            raise AssertionError("a verdict on other keys than those held verified with them")
-        self._association.spend(message.pair)
-        self._held = None
-        if keys is None:
-            mine = [number for number in held.numbers if number in void]
-            return (PersistVerdict(message), *self._void(mine, up=False))
-        with keys:
-            return self._ready(message, ready, keys)
+        with self._keys(held.numbers if ready else ()) as keys:
+            try:
+                self._association.verify("down", covered, keys, message.tag)
+            except NotTheirs:
+                return ()  # counted there; the true verdict is asked for again
+            if ready and (message.run != held.run or ready != held.numbers):
+                raise AssertionError("a verdict on other keys verified with those held")
+            self._association.spend(message.pair)
+            self._held = None
+            if ready:
+                return self._ready(message, ready, keys)
+        mine = [number for number in held.numbers if number in void]
+        return (PersistVerdict(message), *self._void(mine, up=False))
 
     def _ready(self, verdict: LaneVerdict, numbers: list[int], keys: Secret) -> tuple[Ready]:
         for number in numbers:

@@ -152,7 +152,7 @@ class LaneRelay:
             self.up.check(number, ref)
         closed = {n: ref for n, ref in refs.items() if n not in self._open}
         for ref in closed.values():
-            self.up.doom(ref)
+            self.up.burn(ref)
         lost = [
             number
             for number, ref in refs.items()
@@ -198,6 +198,7 @@ class LaneRelay:
             case LaneVoid():
                 return self._void(message.run, up=True, down=False)
             case LaneConfirm():
+                _ = message.numbers  # the neighbour of whoever garbled it is to say so
                 return (SendUp(message),)
 
     def _opened_down(self, message: LaneOpen, now_s: float) -> tuple[RelayAction, ...]:

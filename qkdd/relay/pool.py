@@ -38,7 +38,6 @@ class UnitPool:
         self._free: dict[UnitRef, None] = {}
         self._bound: dict[int, _Bound] = {}
         self._number_of: dict[UnitRef, int] = {}
-        self._doomed: set[UnitRef] = set()
         self._remembered: dict[int, None] = {}
         self._last_block = -1
 
@@ -59,12 +58,8 @@ class UnitPool:
             if ref in self._number_of:
                 numbers.append(self._number_of[ref])
                 self._bound[numbers[-1]].born = True
-            elif ref in self._doomed:
-                self._wipe(ref)
-                self.account.settle(relayed=False)
             else:
                 self._free[ref] = None
-        self._doomed = {ref for ref in self._doomed if ref.block_no > block.block_no}
         return numbers
 
     def bind_next(self, number: int, now_s: float) -> UnitRef | None:
@@ -100,14 +95,11 @@ class UnitPool:
         self._number_of[ref] = number
         return True
 
-    def doom(self, ref: UnitRef) -> None:
-        """Burn a unit that the peer bound to a number that is closed here."""
+    def burn(self, ref: UnitRef) -> None:
+        """Burn a unit that the peer bound to a number that is closed here; one that is not born
+        yet will never be bound, and burns for its age."""
         if ref in self._free:
-            del self._free[ref]
-            self._wipe(ref)
-            self.account.settle(relayed=False)
-        elif ref.block_no > self._last_block:
-            self._doomed.add(ref)
+            self._burn_free([ref])
 
     def ref(self, number: int) -> UnitRef | None:
         bound = self._bound.get(number)
@@ -139,8 +131,7 @@ class UnitPool:
             return
         del self._number_of[bound.ref]
         if not bound.born:
-            self._doomed.add(bound.ref)
-            return
+            return  # born later, it is free and never bound again: it burns for its age
         if not bound.used:
             self._wipe(bound.ref)
         self.account.settle(relayed=relayed)

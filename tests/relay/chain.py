@@ -68,6 +68,7 @@ class Disk:
                 self.next_number = action.next_number
             case Hold():
                 self.held = (action.confirm, bytes(action.keys.reveal()))
+                action.keys.wipe()
             case PersistVerdict():
                 self._judged(action.verdict)
             case Ready():

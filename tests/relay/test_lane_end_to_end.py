@@ -219,6 +219,73 @@ def test_a_relay_cannot_play_the_last_end() -> None:
     assert len(chain.last.ready) == 16
 
 
+@pytest.mark.parametrize("node", [1, 2])
+def test_a_restarted_relay_binds_other_units_only_to_numbers_that_had_none(node: int) -> None:
+    chain = a_chain(3)
+    chain.make_block(node, 16)  # bound at its birth, and waiting for the first link's light
+    for upstream in (True, False):
+        chain.be_born(node, upstream=upstream)
+    chain.deliver_all()
+    chain.crash(node)
+    chain.connect_all()
+    chain.deliver_all()
+    chain.light(16)  # would be bound to the same numbers: a PeerError at the neighbour
+    chain.deliver_all()
+    assert len(chain.last.ready) == 16
+    chain.come_to_rest()
+    chain.check_at_rest()
+
+
+def test_a_relay_that_voids_a_key_of_both_ends_corrects_its_account() -> None:
+    chain = a_chain(3)
+    chain.light(16)
+    while not chain.first.ready:
+        for link in range(3):
+            chain.deliver_down(link), chain.deliver_up(link)
+    while chain.accounts[1][0].relayed == 0:  # until the verdict has passed the first relay
+        chain.deliver_down(0)
+    chain.disconnect(1)
+    chain.connect(1)
+    chain.deliver_all()
+    assert chain.accounts[1][1].burned == 16 * UNIT_BITS
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert chain.accounts[1][1].relayed == 16 * UNIT_BITS
+
+
+def test_a_void_that_was_lost_with_its_connection_is_told_by_the_next_list() -> None:
+    chain = a_chain(3)
+    for link in (0, 1):
+        chain.make_block(link, 3)
+        for upstream in (True, False):
+            chain.be_born(link, upstream=upstream)
+    chain.deliver_all()
+    chain.disconnect(0)
+    chain.disconnect(1)
+    chain.pass_time(64)  # the second relay's units have no partner
+    assert not chain.first.void
+    chain.connect(1)
+    chain.deliver_all()
+    chain.connect(0)
+    chain.deliver_all()
+    assert len(chain.first.void) == 3
+    for upstream, downstream in chain.accounts[:2]:
+        assert upstream == downstream
+        assert upstream.burned == 3 * UNIT_BITS
+
+
+def test_a_key_bound_long_after_its_announcement_has_its_full_time() -> None:
+    chain = a_chain(
+        2, LaneTimes(confirm_timeout_s=100.0, jump_ahead_epochs=86_400, renew_below_pairs=0)
+    )
+    chain.pass_time(5_000)
+    chain.deliver_all()
+    chain.light(16)
+    chain.pass_time(1)
+    chain.deliver_all()
+    assert len(chain.last.ready) == 16
+
+
 def test_renewal_keeps_the_association_alive_for_ever_and_equal() -> None:
     chain = a_chain(2, LaneTimes(renew_below_pairs=38, confirm_timeout_s=200.0))
     for _ in range(60):  # 40 pairs came with the courier

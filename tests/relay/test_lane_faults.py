@@ -33,6 +33,14 @@ class LaneKeysAreEqualOrVoid(RuleBasedStateMachine):
     def light_on_one_link(self, link: int, n_units: int) -> None:
         self.chain.make_block(link, n_units)
 
+    @rule(link=LINKS, n_units=strategies.integers(1, 6))
+    def light_on_one_link_live_at_once(self, link: int, n_units: int) -> None:
+        self.chain.make_block(link, n_units)
+        while self.chain.be_born(link, upstream=True):
+            pass
+        while self.chain.be_born(link, upstream=False):
+            pass
+
     @rule(link=LINKS, upstream=strategies.booleans())
     def block_goes_live_at_one_end(self, link: int, upstream: bool) -> None:
         self.chain.be_born(link, upstream=upstream)
@@ -50,6 +58,10 @@ class LaneKeysAreEqualOrVoid(RuleBasedStateMachine):
     def messages_go_up(self, link: int, n: int, twice: bool) -> None:
         for _ in range(n):
             self.chain.deliver_up(link, twice=twice)
+
+    @rule()
+    def connections_come(self) -> None:
+        self.chain.connect_all()
 
     @rule()
     def all_messages_arrive(self) -> None:
