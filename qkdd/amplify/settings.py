@@ -8,6 +8,9 @@ from msgspec import Meta
 Proof: TypeAlias = Literal["variable-length", "lim-2014", "rusca-2018"]
 
 
+MIN_EPS_SEC = 1e-100
+"""Far below any use; the squares of much smaller ones are 0 in float64."""
+
 MIN_EPS_COR = 1e-19
 """What a 64-bit block hash can promise: 2^-64 and a little, for blocks of any length."""
 
@@ -16,7 +19,7 @@ class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which theorem gives the length, and with what probabilities of failure per block."""
 
     proof: Proof = "variable-length"
-    eps_sec: Annotated[float, Meta(gt=0, le=1e-3)] = 1e-12
+    eps_sec: Annotated[float, Meta(ge=MIN_EPS_SEC, le=1e-3)] = 1e-12
     """Secrecy of one block: half the trace distance to a key Eve knows nothing of."""
     eps_cor: Annotated[float, Meta(ge=MIN_EPS_COR, le=1e-3)] = 1e-15
     """Probability that the two ends hold different keys after a block was accepted."""
@@ -28,8 +31,8 @@ class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         # msgspec checks the ranges above on decode only; a wrong epsilon built by hand is worse.
-        if not 0.0 < self.eps_sec <= 1e-3:
-            raise ValueError(f"eps_sec {self.eps_sec} is not in (0, 0.001]")
+        if not MIN_EPS_SEC <= self.eps_sec <= 1e-3:
+            raise ValueError(f"eps_sec {self.eps_sec} is not in [{MIN_EPS_SEC}, 0.001]")
         if not MIN_EPS_COR <= self.eps_cor <= 1e-3:
             raise ValueError(f"eps_cor {self.eps_cor} is not in [{MIN_EPS_COR}, 0.001]")
         if not 0.0 <= self.mu_uncertainty <= 0.2:

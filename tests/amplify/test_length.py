@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.keyrate import Link
 from qkdd.amplify.length import secret_length
-from qkdd.amplify.settings import ProofSettings
+from qkdd.amplify.settings import MIN_EPS_SEC, ProofSettings
 from qkdd.base.counts import DecoyCounts
 from qkdd.base.light import Intensities
 
@@ -202,6 +202,7 @@ def test_numbers_that_contradict_each_other_are_refused() -> None:
     [
         {"eps_sec": 0.0},
         {"eps_sec": float("nan")},
+        {"eps_sec": 1e-170},
         {"eps_cor": 1.0},
         {"eps_cor": 5e-20},
         {"mu_uncertainty": -0.1},
@@ -214,3 +215,11 @@ def test_settings_that_would_void_the_proof_are_refused(fields) -> None:
         ProofSettings(**fields)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(fields, ProofSettings)
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.proof)
+@given(counts=block_counts())
+def test_the_smallest_epsilon_allowed_can_be_computed_with(proof, counts) -> None:
+    strict = msgspec.structs.replace(proof, eps_sec=MIN_EPS_SEC)
+    strictest = secret_length(counts, LIGHT, 0, strict, n_pulses=N_PULSES)
+    assert strictest.raw <= secret_length(counts, LIGHT, 0, proof, n_pulses=N_PULSES).raw
