@@ -201,8 +201,8 @@ def encoded(packet: Packet, *, with_references: bool) -> memoryview:
     """``<timestamp>`` or ``<timestamp><index>``, each a little-endian uint64 (manual p. 48)."""
     if not packet.stamps_ps.size:
         return memoryview(b"")
-    if not with_references:
-        return memoryview(packet.stamps_ps.astype("<u8", copy=False).data).cast("B")
+    if not with_references:  # never negative, so signed or not is the same
+        return memoryview(packet.stamps_ps.astype("<i8", copy=False).data).cast("B")
     pairs = np.zeros((packet.stamps_ps.size, 2), "<u8")
     pairs[:, 0] = packet.stamps_ps
     if packet.references.size:
