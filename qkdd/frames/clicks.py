@@ -47,7 +47,9 @@ class ClickSettler:
         several = np.flatnonzero(~_IS_SINGLE[masks])
         if several.size == 0:
             return Settled(detectors, 0, 0)
-        detectors[several] = _SETTLED[masks[several], self._throw(several.size)]
+        dice = self._throw(several.size)
+        detectors[several] = _SETTLED[masks[several], dice]
+        dice.fill(0)
         n_cross = int(np.count_nonzero(_IS_CROSS[masks[several]]))
         return Settled(detectors, several.size - n_cross, n_cross)
 
@@ -57,10 +59,13 @@ class ClickSettler:
         self._dice = np.empty(0, np.uint8)
 
     def _throw(self, n: int) -> npt.NDArray[np.uint8]:
-        """Return ``n`` throws of two bits; each byte of entropy serves once."""
-        while self._dice.size < n:
-            fresh = np.frombuffer(self._entropy(_DICE_AT_ONCE), np.uint8) & 3
-            self._dice = np.concatenate((self._dice, fresh))
-        thrown = self._dice[:n].copy()
-        self._dice = self._dice[n:].copy()
+        """Return ``n`` throws of two bits, to be zeroed; each byte of entropy serves once."""
+        if self._dice.size < n:
+            n_bytes = -(-n // _DICE_AT_ONCE) * _DICE_AT_ONCE
+            fresh = np.frombuffer(self._entropy(n_bytes), np.uint8) & 3
+            dice = np.concatenate((self._dice, fresh))
+            fresh.fill(0)
+            self._dice.fill(0)
+            self._dice = dice
+        thrown, self._dice = self._dice[:n], self._dice[n:]
         return thrown

@@ -139,6 +139,13 @@ def test_dice_are_fetched_in_batches_and_each_serves_once() -> None:
     assert throws == [[0, 0, 1], [0, 0, 3], [0, 0, 1]]
 
 
+def test_dice_that_were_thrown_are_zeroed() -> None:
+    settler = ClickSettler(lambda n: b"\x03" * n)
+    settler.settle(np.full(100, 15, np.uint8))
+    whole = settler._dice.base
+    assert np.count_nonzero(whole) == settler._dice.size == whole.size - 100
+
+
 def test_errors_are_counted_by_basis_and_only_where_bases_agree() -> None:
     codes = np.array([0, 0, 1, 2, 3, 3, 2], np.uint8)
     clicks = np.array([0, 1, 3, 2, 2, 0, 3], np.uint8)
