@@ -25,10 +25,9 @@ class TimeController:
         )
         self._device_place = host_and_port(config.listen)
         self._service_place = host_and_port(config.datalink)
-        host = self._device_place[0]
         self._streams = StreamPorts(self._service_place[0])
         self.service = DataLinkTarget(
-            addresses={"0.0.0.0": ()}.get(host, LOOPBACK if host in LOOPBACK else (host,)),  # noqa: S104 compared, not bound
+            addresses=addresses_of(self._device_place[0]),
             open_port=self._streams.open,
             max_queue_bytes=config.queue_bytes,
             message_of_empty_record=config.message_of_empty_record,
@@ -62,6 +61,13 @@ def after(catch_up: Callable[[], None], receive: Callable[[str], str]) -> Callab
         return receive(message)
 
     return answer
+
+
+def addresses_of(host: str) -> tuple[str, ...]:
+    """What clients may call a device that listens on ``host``; empty: anything."""
+    if host == "0.0.0.0":  # noqa: S104 compared, not bound
+        return ()
+    return LOOPBACK if host in LOOPBACK else (host,)
 
 
 def host_and_port(listen: str) -> tuple[str, int]:

@@ -3,12 +3,16 @@
 After the "Time Controller Series User Manual", pp. 47, 48, 69, and the maker's public examples.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from drivers.sim.idq_routing import NOTHING, Ints
 from drivers.sim.idq_scpi import PICOSECONDS, CommandTree, Mistake, keyword, on, on_off, whole
+
+T = TypeVar("T")
 
 DEAD_TIME_PS = 40_000
 MAX_RECORD_PS = 10**18  # not documented
@@ -111,16 +115,27 @@ class Recorder:
                 raise Mistake(f"PPER {self.period_ps} ps leaves less than 40 ns after PWID")
 
     def set_duration(self, text: str) -> None:
-        self.width_ps = duration(text)
+        self.width_ps = self._idle(duration)(text)
         self.period_ps = self.width_ps + DEAD_TIME_PS
+
+    def _idle(self, read: Callable[[str], T]) -> Callable[[str], T]:
+        """A reader for settings that cannot change while it plays (which is not documented)."""
+
+        def idle_read(text: str) -> T:
+            if self.playing:
+                raise Mistake("stop the record generator first")
+            return read(text)
+
+        return idle_read
 
     def serve(self, tree: CommandTree) -> None:
         """Put the settings' commands into ``tree``; PLAY and STOP are the device's."""
         tree.bind("RECord:ENABle", [self], "enabled", on, on_off)
         tree.bind("RECord:TRIGger:ARM:MODE", [self], "arming", keyword("MANUal"), str)
-        tree.bind("RECord:NUMber", [self], "n_records", how_many, lambda n: str(n or "INF"))
-        tree.bind("RECord:PWIDth", [self], "width_ps", duration, "{}TB".format)
-        tree.bind("RECord:PPERiod", [self], "period_ps", duration, "{}TB".format)
+        number, time = self._idle(how_many), self._idle(duration)
+        tree.bind("RECord:NUMber", [self], "n_records", number, lambda n: str(n or "INF"))
+        tree.bind("RECord:PWIDth", [self], "width_ps", time, "{}TB".format)
+        tree.bind("RECord:PPERiod", [self], "period_ps", time, "{}TB".format)
         tree.add("RECord:DURation", put=lambda _, text: self.set_duration(text))
         tree.bind("RECord:STAGe", [self], "playing", None, stage)
 

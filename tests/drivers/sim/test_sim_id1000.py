@@ -302,7 +302,22 @@ def test_every_event_outside_dead_times_is_told_once_whatever_the_steps(events, 
     assert n_records[1:] == [5] * 4
 
 
-@given(st.lists(st.text(max_size=20) | st.sampled_from(SET_UP), max_size=20))
+@pytest.mark.parametrize(
+    "setting", ["REC:NUM 1", "REC:PWID 1000000", "REC:PPER 40000", "REC:DUR 1"]
+)
+def test_the_generator_keeps_its_settings_while_it_plays(setting):
+    device = playing()
+    assert "stop" in device.receive(setting)
+    hit(device, S, (PERIOD + 1, 1))
+    assert stamps(device, 1) == [[], [1], [], []]
+
+
+RECORDING = st.sampled_from(
+    ["REC:PLAY", "REC:STOP", "REC:NUM 3", "REC:PWID 40000", "REC:PPER 40000", "REC:DUR 1 GTB"]
+)
+
+
+@given(st.lists(st.text(max_size=20) | st.sampled_from(SET_UP) | RECORDING, max_size=20))
 def test_no_commands_break_it(commands):
     device = ID1000()
     for n, command in enumerate(commands):
