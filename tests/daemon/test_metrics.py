@@ -156,6 +156,11 @@ def test_rules_and_board_ask_only_for_what_the_page_has(expression: str) -> None
             assert set(wanted) <= present, (name, label, value)
 
 
+@pytest.mark.parametrize("alert", re.findall(r"alert: (\w+)", RULES.read_text()))
+def test_every_alert_has_its_cure_in_the_operators_document(alert: str) -> None:
+    assert f"`{alert}`" in (ROOT / "docs/operating.md").read_text()
+
+
 @asynccontextmanager
 async def serving(page: str = "x 1\n") -> AsyncIterator[tuple[str, int]]:
     async with trio.open_nursery() as nursery:
