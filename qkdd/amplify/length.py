@@ -17,6 +17,10 @@ ROUNDING_BITS = 1e-3
 """Taken off before rounding down: the sums below are of float64 numbers up to 1e8, whose errors
 stay under 1e-6 bit (tests/amplify compares with 50 digits)."""
 
+MIN_BITS = 128
+"""A shorter key is none: it would not even pay for the tag that commits it, and the store takes no
+block without room for one key."""
+
 
 @dataclass(frozen=True, slots=True)
 class SecretLength:
@@ -86,10 +90,12 @@ def secret_length(
     if not math.isfinite(worst.raw_bits):
         raise ValueError(f"length {worst.raw_bits} from {counts}")
     bits = max(0, min(counts.n_key, math.floor(worst.raw_bits - ROUNDING_BITS)))
-    reason = None if bits else _why_none(counts, worst, disclosed_bits)
+    reason = None
+    if bits < MIN_BITS:
+        bits, reason = 0, _why_none(counts, worst, disclosed_bits)
     if settings.announced_bits_per_pulse is not None:
         announced = math.floor(settings.announced_bits_per_pulse * n_pulses)
-        accepted = bits >= announced > 0
+        accepted = bits >= announced >= MIN_BITS
         if not accepted:
             more = f" ({reason})" if reason else ""
             reason = f"{bits} bits proved, {announced} announced: abort{more}"
@@ -162,6 +168,8 @@ def _why_none(counts: DecoyCounts, estimate: Estimate, disclosed_bits: int) -> s
             f"no bound on the phase error: {estimate.v1_test:.0f} errors in "
             f"{estimate.s1_test:.0f} single-photon tests (test QBER {counts.qber_test:.3f})"
         )
+    if estimate.raw_bits >= 0.0:
+        return f"{math.floor(estimate.raw_bits)} bits left, fewer than {MIN_BITS} are no key"
     return (
         f"{estimate.raw_bits:.0f} bits left: {disclosed_bits} disclosed and "
         f"{estimate.overhead_bits:.0f} for the epsilons exceed {estimate.s1:.0f} single photons "

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.keyrate import Link
-from qkdd.amplify.length import secret_length
+from qkdd.amplify.length import MIN_BITS, secret_length
 from qkdd.amplify.settings import MIN_EPS_SEC, ProofSettings
 from qkdd.base.counts import DecoyCounts
 from qkdd.base.light import Intensities
@@ -180,6 +180,21 @@ def test_a_leak_beyond_the_key_is_said_in_words() -> None:
     assert length.bits == 0
     assert length.reason is not None
     assert "100000000 disclosed" in length.reason
+
+
+@pytest.mark.parametrize("left", [0, 1, 7, 8, 127, 128, 135, 136])
+def test_less_than_128_bits_are_no_key_and_say_so(left: int) -> None:
+    counts = Link().counts(1.6e9)
+    whole = secret_length(counts, LIGHT, 0, VARIABLE, n_pulses=N_PULSES).bits
+    length = secret_length(counts, LIGHT, whole - left, VARIABLE, n_pulses=N_PULSES)
+    assert length.bits == (left if left >= MIN_BITS else 0)
+    assert (length.n_out == 0) == (length.reason is not None)
+    if left < MIN_BITS:
+        assert f"{left} bits" in str(length.reason)
+    few = ProofSettings(proof="lim-2014", announced_bits_per_pulse=left / N_PULSES + 1e-12)
+    fixed = Link().length(16.0, few)
+    assert (fixed.bits >= MIN_BITS) == (left >= MIN_BITS)
+    assert (fixed.bits == 0) == (fixed.reason is not None)
 
 
 def test_numbers_that_contradict_each_other_are_refused() -> None:

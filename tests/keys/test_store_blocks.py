@@ -2,6 +2,7 @@
 
 import pytest
 
+from qkdd.amplify.length import MIN_BITS
 from qkdd.base.errors import PeerError
 from qkdd.base.secret import Secret
 from qkdd.keys.messages import BlockBurned, BlockLive, BlockPrepared, StoreAgreed
@@ -124,6 +125,15 @@ def test_a_block_too_short_for_anything_is_refused(pair, n_bytes, auth_bytes) ->
     pair.up()
     with pytest.raises(ValueError, match="too few"):
         prepare(pair, pair.alice, 1, n_bytes, auth_bytes)
+
+
+@pytest.mark.parametrize("auth_bytes", [0, 1, 500])
+def test_the_shortest_key_that_a_proof_gives_is_a_block(pair, auth_bytes) -> None:
+    pair.up()
+    pair.block(MIN_BITS // 8, auth_bytes)
+    pair.pump()
+    pair.accounts_are_equal()
+    assert distilled(pair) == [MIN_BITS] * 2
 
 
 def test_a_block_that_went_bad_at_one_end_is_burned_at_both(pair) -> None:
