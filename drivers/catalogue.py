@@ -20,8 +20,10 @@ from drivers.attenuator import Attenuator
 from drivers.attenuator.agilent_8156a import Agilent8156A
 from drivers.encoder import Encoder
 from drivers.encoder.qmse1 import Qmse1
-from drivers.laser import Laser
-from drivers.laser.koheron_ctl200 import BAUD, KoheronCtl200
+from drivers.laser import Laser, koheron_ctl200
+from drivers.laser.koheron_ctl200 import KoheronCtl200
+from drivers.polarization import PolarizationController, ozoptics_epc
+from drivers.polarization.ozoptics_epc import OzOpticsEpc
 from drivers.timetagger import TimeTagger
 from drivers.timetagger.id1000_settings import parse_resource
 from drivers.timetagger.idq_id1000 import IdqId1000
@@ -32,12 +34,13 @@ LASERS = ("koheron-ctl200",)
 ATTENUATORS = ("agilent-8156a",)
 ENCODERS = ("qmse-1",)
 TIME_TAGGERS = ("s15-tdc1", "idq-id1000")
+POLARIZATION_CONTROLLERS = ("ozoptics-epc",)
 
 
 @asynccontextmanager
 async def open_laser(model: str, resource: str) -> AsyncIterator[Laser]:
     _require_known("laser", model, LASERS)
-    async with open_transport(resource, baud=BAUD) as transport:
+    async with open_transport(resource, baud=koheron_ctl200.BAUD) as transport:
         laser = KoheronCtl200(transport)
         (await laser.identity()).require(model="CTL200", resource=resource)
         yield laser
@@ -94,6 +97,18 @@ async def _open_id1000(resource: str, inputs: InputStandard) -> AsyncIterator[Id
         await tagger.identity()
         await tagger.settle()
         yield tagger
+
+
+@asynccontextmanager
+async def open_polarization_controller(
+    model: str, resource: str
+) -> AsyncIterator[PolarizationController]:
+    """Open a controller; its voltages and its mode stay as they are."""
+    _require_known("polarization controller", model, POLARIZATION_CONTROLLERS)
+    async with open_transport(resource, baud=ozoptics_epc.BAUD) as transport:
+        controller = OzOpticsEpc(transport)
+        (await controller.identity()).require(model="EPC", resource=resource)
+        yield controller
 
 
 def _require_known(kind: str, model: str, known: Iterable[str]) -> None:

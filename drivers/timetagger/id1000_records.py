@@ -10,6 +10,7 @@ passed on, and messages are assigned to records only by these two numbers. Where
 """
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,15 @@ from drivers.kernels.id1000 import TIME_BYTES, Stream
 from drivers.tags import TagBlock
 
 _EMPTY: Stream = np.empty(0, np.uint8)
+
+
+@dataclass
+class _News:
+    """What the data link said once, or several times in a row."""
+
+    n_records: int
+    n_times: int
+    n_seen: int = 1
 
 
 class InputRecords:
@@ -36,7 +46,7 @@ class InputRecords:
         self.n_arrived = 0
         """Times, assigned or not."""
         self._counted = (0, 0)
-        self._seen_before = False
+        self._news: deque[_News] = deque()
 
     @property
     def in_flight(self) -> int:
@@ -78,34 +88,30 @@ class InputRecords:
                 f"ID1000 input {self.number}: {n_records} records with {n_times} times, after "
                 f"{self._counted[0]} with {self._counted[1]}"
             )
+        if (n_records, n_times) == self._counted and self._news:
+            self._news[-1].n_seen += 1
+        elif n_records > self.n_ended:
+            self._news.append(_News(n_records, n_times))
         self._counted = (n_records, n_times)
-        n_new = n_records - self.n_ended
-        if n_new and not self.in_flight:
-            self._assign(n_new, self._counted_messages())
+        while self._news and self.n_arrived >= self._news[0].n_times:
+            if not self._assign(self._news[0]):
+                break
+            self._news.popleft()
 
-    def _counted_messages(self) -> int:
-        """How many of the waiting messages had been counted when the link was asked."""
-        n_times = self._n_assigned
-        for index, message in enumerate(self._waiting):
-            n_times += message.size // TIME_BYTES
-            if n_times > self._counted[1]:
-                return index
-        return len(self._waiting)
-
-    def _assign(self, n_new: int, n_messages: int) -> None:
+    def _assign(self, news: _News) -> bool:
+        """Assign what had been counted by then; False if the same should be heard once more."""
+        n_new = news.n_records - self.n_ended
+        n_messages = self._messages_within(news.n_times)
+        if n_messages != n_new and news.n_seen == 1:
+            # Perhaps one of the two numbers was just not up to date: newer ones may tell.
+            return len(self._news) > 1
         messages = self._waiting[:n_messages]
-        if n_messages != n_new and not self._seen_before:
-            self._seen_before = True  # perhaps one of the two numbers is just not up to date
-            return
-        self._seen_before = False
         if n_messages == n_new:
             records = messages
         elif not messages:
             records = [_EMPTY] * n_new
         else:
-            groups = _split_where_time_falls(messages)
-            if len(groups) > n_new:
-                groups = groups[:n_new]
+            groups = _split_where_time_falls(messages)[:n_new]
             n_messages = sum(len(group) for group in groups)
             records = [np.concatenate(group) for group in groups]
         self._n_assigned += sum(one.size for one in self._waiting[:n_messages]) // TIME_BYTES
@@ -115,6 +121,16 @@ class InputRecords:
             self.ended.extend((record, False) for record in records)
         else:
             self.ended.extend([(_EMPTY, True)] * n_new)
+        return True
+
+    def _messages_within(self, n_times: int) -> int:
+        """How many of the waiting messages are among the first ``n_times`` times."""
+        n_counted = self._n_assigned
+        for index, message in enumerate(self._waiting):
+            n_counted += message.size // TIME_BYTES
+            if n_counted > n_times:
+                return index
+        return len(self._waiting)
 
 
 def _split_where_time_falls(messages: list[Stream]) -> list[list[Stream]]:

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import trio
 
-from drivers.errors import BadReply, Fault, NoReply
+from drivers.errors import BadReply, NoReply
 from drivers.identity import Identity
 from drivers.tags import TagBlock
+from drivers.timetagger.id1000_inputs import set_inputs
 from drivers.timetagger.id1000_records import RecordMerger
 from drivers.timetagger.id1000_settings import STREAM_PORT, Id1000Settings
 from drivers.timetagger.id1000_talk import MODEL, Asker, DataLink, Scpi
@@ -31,13 +32,12 @@ POLL_S = 0.04
 """Between two questions whether a record has ended."""
 SILENCE_TIMEOUT_S = 3.0
 """How late the end of a record may be reported."""
+MAX_AHEAD = 4
+"""So many records of one input are taken while another's are missing; more stay in its socket."""
 ERRORS_EVERY_S = 1.0
 STOP_QUIET_S = 0.6
 """Without news for so long after a stop, everything has come."""
 STOP_TIMEOUT_S = 10.0
-RECALIBRATE_TIMEOUT_S = 30.0
-RECALIBRATE_POLL_S = 0.5
-UNCALIBRATED = 1
 
 _SERIAL = re.compile(r"Serial\s*:\s*(\w+)", re.IGNORECASE)
 
@@ -114,7 +114,7 @@ class IdqId1000:
     async def start(self) -> None:
         self._require_idle()
         await self.settle()
-        await self._set_inputs()
+        await set_inputs(self._scpi, self._settings)
         await self._set_records()
         run = _Run(
             RecordMerger(
@@ -177,51 +177,6 @@ class IdqId1000:
             lost = rest.lost or run.lost or not whole
             return TagBlock(rest.times_ps, rest.channels, rest.until_ps, lost=lost)
 
-    async def _set_inputs(self) -> None:
-        settings = self._settings
-        await self._scpi.set(f"DEVIce:RESolution {settings.resolution.upper()}")
-        for number in settings.inputs:
-            block = f"INPU{number}"
-            await self._scpi.set(
-                f"{block}:ENAB ON",
-                f"{block}:THRE {settings.threshold_v:g}V",
-                f"{block}:EDGE {settings.edge.upper()}",
-                f"{block}:COUP DC",
-                f"{block}:SELE UNSHAPED",
-            )
-        if settings.resolution == "hires":
-            await self._calibrate()
-
-    async def _calibrate(self) -> None:
-        """See that every input is calibrated; do it once if one is not (after a drift).
-
-        Raises
-        ------
-        Fault
-            If an input has another error, or the calibration does not help.
-        """
-        if not await self._uncalibrated():
-            return
-        await self._scpi.set("DEVIce:SAMPling:RECAlibrate")
-        with trio.move_on_after(RECALIBRATE_TIMEOUT_S):
-            while True:
-                await trio.sleep(RECALIBRATE_POLL_S)
-                if not await self._uncalibrated():
-                    return
-        raise Fault(f"{MODEL}: not calibrated after {RECALIBRATE_TIMEOUT_S:g} s of trying")
-
-    async def _uncalibrated(self) -> bool:
-        found = False
-        for number in self._settings.inputs:
-            code = await self._scpi.number(f"INPU{number}:HIRES:ERROR?")
-            if code not in (0, UNCALIBRATED):
-                raise Fault(
-                    f"{MODEL}: input {number} reports error {code}: rate too high or bad "
-                    f"threshold (set: {self._settings.threshold_v:g} V)"
-                )
-            found |= code == UNCALIBRATED
-        return found
-
     async def _set_records(self) -> None:
         settings = self._settings
         await self._scpi.set(
@@ -256,8 +211,9 @@ class IdqId1000:
         for number, stream in run.streams.items():
             status = await self._dlt.status(run.ids[number])
             records = run.records.inputs[number]
-            for message in stream.ready():
-                records.add(message)
+            if len(records.ended) < MAX_AHEAD:
+                for message in stream.ready():
+                    records.add(message)
             records.report(status.acquisitions_count, status.timestamps_count)
             run.counts[number] = (status.acquisitions_count, status.timestamps_count)
             run.count_errors("data link", number, status.n_errors)

@@ -110,7 +110,7 @@ class ZmqStream:
         """
         messages: list[npt.NDArray[np.uint8]] = []
         self._cut = self._cut or zmq.EVENT_DISCONNECTED in self._events()
-        while len(messages) < 2 * WAITING_MESSAGES:
+        while len(messages) < WAITING_MESSAGES:
             try:
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:

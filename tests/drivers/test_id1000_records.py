@@ -79,6 +79,34 @@ def test_a_message_that_is_not_counted_yet_belongs_to_a_later_record():
     assert taken(records) == [([1048], [1], 2080, False)]
 
 
+def test_news_heard_in_time_places_messages_that_come_late():
+    (one,) = (records := merger(1)).inputs.values()
+    one.report(1, 1)
+    one.report(2, 1)
+    one.report(2, 1)
+    one.report(3, 2)
+    assert taken(records) == []
+    one.add(message([4]))
+    one.add(message([5]))
+    one.report(3, 2)
+    assert taken(records) == [
+        ([4], [1], 1040, False),
+        ([], [], 2080, False),
+        ([2085], [1], 3120, False),
+    ]
+
+
+def test_a_backlog_is_worked_off_from_its_front():
+    (one,) = (records := merger(1)).inputs.values()
+    for k in range(1, 6):
+        one.report(k, 2 * k)
+    one.add(message([1, 2]))
+    one.add(message([3, 4]))
+    one.report(5, 10)
+    assert len(taken(records)) == 2
+    assert one.in_flight == 6
+
+
 def test_several_messages_of_one_record_are_joined():
     (one,) = (records := merger(1)).inputs.values()
     for times in ([1, 2], [3], [3, 9]):

@@ -48,10 +48,12 @@ Resources = dict[str, dict[str, str]]
 
 
 @contextmanager
-def simulated_lab(folder: Path) -> Iterator[Resources]:
-    """Serve two links, ``tcp`` with dark counts and ``pty`` without; yield their resources."""
+def simulated_lab(folder: Path, text: str = LAB) -> Iterator[Resources]:
+    """Serve a lab, by default of two links, ``tcp`` with dark counts and ``pty`` without; yield
+    their resources.
+    """
     (folder / "board.key").write_bytes(BOARD_KEY)
-    (folder / "lab.toml").write_text(LAB)
+    (folder / "lab.toml").write_text(text)
     command = [sys.executable, "-P", "-m", "drivers.sim", str(folder / "lab.toml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
