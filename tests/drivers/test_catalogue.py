@@ -15,6 +15,7 @@ OPENERS = {
     "laser": catalogue.open_laser,
     "attenuator": catalogue.open_attenuator,
     "time tagger": catalogue.open_time_tagger,
+    "polarization controller": catalogue.open_polarization_controller,
     "encoder": partial(catalogue.open_encoder, key=KEY, entropy=lambda n: bytes(n)),
 }
 
@@ -51,11 +52,12 @@ async def test_an_unknown_model_is_refused_before_anything_is_opened(kind):
     [
         ("laser", "koheron-ctl200", "CTL200"),
         ("attenuator", "agilent-8156a", "8156A"),
+        ("polarization controller", "ozoptics-epc", "EPC"),
     ],
 )
 async def test_another_device_is_named_together_with_the_one_expected(kind, model, expected):
     async with another_device() as resource:
-        with pytest.raises(BadReply, match=f"expected a {expected}, but '.*PM100D.*' answers"):
+        with pytest.raises(BadReply, match=f"expected an? {expected}, but .*PM100D.* answers"):
             async with OPENERS[kind](model, resource):
                 pass
 
