@@ -4,6 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 
@@ -192,8 +193,14 @@ class Chain:
             match action:
                 case SendDown(message):
                     self._check_shredded(node, message)
+                    if isinstance(message, LaneVerdict) and node == 0:
+                        assert self.first.verdict == message, "said before it was synced"
                     self._send(node, self.wires[node], self.wires[node].down, message)
                 case SendUp(message):
+                    if isinstance(message, LaneConfirm) and node == self.lane.n_links:
+                        held = self.disks[node].held
+                        assert held is not None
+                        assert held[0] == message, "said before it was synced"
                     self._send(node, self.wires[node - 1], self.wires[node - 1].up, message)
                 case _:
                     self.disks[node].write(action)
@@ -364,6 +371,9 @@ class Chain:
         assert self.first.ready == self.last.ready
         assert self.first.pairs == self.last.pairs
         assert self.first.n_spent == self.last.n_spent
+        for upper, lower in pairwise(self.nodes):
+            assert set(lower._open) == set(upper._open), "a number is open at one end of a link"
+        assert set(self.nodes[0]._open) == set(self.nodes[0]._unbound)
         for upstream, downstream in self.accounts:
             assert upstream.under_way == downstream.under_way == 0
             if not self.n_crashes:

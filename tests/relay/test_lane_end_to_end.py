@@ -19,7 +19,7 @@ def a_chain(n_links: int, times: LaneTimes = TIMES) -> Chain:
     return chain
 
 
-@pytest.mark.parametrize("n_links", [1, 2, 3, 9])
+@pytest.mark.parametrize("n_links", [1, 2, 3, 33])
 def test_every_unit_becomes_one_key_that_both_ends_have(n_links: int) -> None:
     chain = a_chain(n_links)
     chain.light(20)
@@ -284,6 +284,114 @@ def test_a_key_bound_long_after_its_announcement_has_its_full_time() -> None:
     chain.pass_time(1)
     chain.deliver_all()
     assert len(chain.last.ready) == 16
+
+
+def test_keys_at_the_ends_outlive_the_time_limit_of_units() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    while chain.last.held is None:
+        chain.deliver_down(0), chain.deliver_down(1)
+    chain.disconnect(0)
+    for _ in range(10):
+        chain.pass_time(15)
+        chain.deliver_all()
+    chain.connect(0)
+    chain.pass_time(5)
+    chain.deliver_all()
+    assert len(chain.first.ready) == len(chain.last.ready) == 16
+
+
+def test_a_key_that_nobody_confirms_is_given_up() -> None:
+    chain = a_chain(2)
+    chain.light(16)
+    chain.disconnect(0)
+    chain.pass_time(199)
+    assert chain.accounts[0][0].burned == 0
+    chain.pass_time(1)
+    assert chain.accounts[0][0].burned == 16 * UNIT_BITS
+
+
+def test_a_neighbours_restart_burns_what_was_shared_with_it_at_once() -> None:
+    chain = a_chain(3)
+    chain.disconnect(1)
+    chain.make_block(1, 16)
+    chain.be_born(1, upstream=False)
+    chain.crash(1)
+    chain.connect_all()
+    chain.deliver_all()
+    assert chain.accounts[1][1].burned == 16 * UNIT_BITS
+
+
+def test_a_unit_bound_to_a_closed_number_is_burned_at_once() -> None:
+    chain = a_chain(2)
+    chain.disconnect(0)
+    chain.make_block(0, 1)
+    for upstream in (True, False):
+        chain.be_born(0, upstream=upstream)
+    bind = next(message for message in chain.heard if isinstance(message, LaneBind))
+    void = LaneVoid(lane="lane", generation=0, first=bind.first, count=1)
+    chain.nodes[1].receive_from_up(void, chain.now_s)
+    chain.nodes[1].receive_from_up(bind, chain.now_s)
+    assert chain.accounts[0][1].burned == UNIT_BITS
+
+
+def test_a_batch_never_spans_more_than_a_bitmap_holds() -> None:
+    times = LaneTimes(batch_age_s=1e6, confirm_timeout_s=1e6, renew_below_pairs=0)
+    chain = a_chain(2, times)
+    chain.light(5)
+    chain.deliver_all()
+    chain.pass_time(6_000)
+    chain.deliver_all()
+    chain.light(16)
+    chain.deliver_all()
+    assert len(chain.last.ready) == 21
+    assert max(chain.last.ready) - min(chain.last.ready) > 4_096
+    assert chain.last.n_spent == 2
+
+
+def test_confirmations_that_nobody_can_verify_stop_the_lane_at_last() -> None:
+    chain = a_chain(2)
+    first = chain.nodes[0]
+    unbound = chain.epoch + TIMES.jump_ahead_epochs
+    for pair in range(17):
+        forged = LaneConfirm(
+            lane="lane",
+            generation=0,
+            first=unbound,
+            count=1,
+            pair=pair,
+            held=b"\1",
+            tag=bytes(16),
+        )
+        if pair < 16:
+            chain._carry_out(0, first.receive_from_down(forged))
+    with pytest.raises(SecurityAlarm, match="limit 16"):
+        first.receive_from_down(forged)
+
+
+def test_a_confirmation_without_pads_left_is_not_answered() -> None:
+    chain = a_chain(2)
+    for _ in range(40):
+        chain.light(16)
+        chain.deliver_all()
+    chain.light(16)
+    forged = LaneConfirm(
+        lane="lane",
+        generation=0,
+        first=chain.nodes[0].next_number - 100,
+        count=1,
+        pair=40,
+        held=b"\1",
+        tag=bytes(16),
+    )
+    assert chain.nodes[0].receive_from_down(forged) == ()
+
+
+def test_renewal_never_takes_the_only_key_of_a_batch() -> None:
+    chain = a_chain(2, LaneTimes(batch_units=1, renew_below_pairs=1_000))
+    chain.light(1)
+    chain.deliver_all()
+    assert len(chain.last.ready) == 1
 
 
 def test_renewal_keeps_the_association_alive_for_ever_and_equal() -> None:
