@@ -70,7 +70,7 @@ def test_more_errors_seen_never_prove_fewer_outside(
 
 
 @pytest.mark.parametrize("grow", ["n_test", "n_key"])
-@given(st.integers(50, 10**6), st.integers(50, 10**6), st.floats(0, 0.3), st.integers(1, 1000))
+@given(st.integers(50, 10**6), st.integers(50, 10**6), st.floats(0, 0.3), st.integers(1, 10**7))
 def test_more_detections_with_the_same_errors_never_raise_the_rate(
     grow: str, n_test: int, n_key: int, share: float, more: int
 ):
