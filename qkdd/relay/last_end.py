@@ -139,6 +139,7 @@ class LastEnd:
             voids += self._void(bound, up=True)
         for number in found.new:
             self._open.open(number, Arriving(wave=self._wave))
+        self._open.follow(message)
         return voids
 
     def _announced(self, message: LaneAnnounce) -> tuple[SendUp, ...]:

@@ -127,6 +127,7 @@ class LaneRelay:
             voids += self._void(bound, up=True, down=True)
         for number in found.new:
             self._add(number)
+        self._open.follow(message)
         # What the neighbour no longer knows, ours need not learn one by one: it gets our list.
         return (*voids, SendDown(self._open.message()), *self._bind(now_s))
 

@@ -53,6 +53,10 @@ class OpenNumbers(Generic[T]):
         self._records[number] = record
         self.next_number = number + 1
 
+    def follow(self, message: LaneOpen) -> None:
+        """Take the upstream neighbour's word that whatever else is below its mark is closed."""
+        self.next_number = max(self.next_number, message.next_number)
+
     def close(self, number: int) -> T | None:
         return self._records.pop(number, None)
 

@@ -274,6 +274,14 @@ def test_a_void_that_was_lost_with_its_connection_is_told_by_the_next_list() -> 
         assert upstream.burned == 3 * UNIT_BITS
 
 
+def test_numbers_that_nobody_upstream_remembers_are_closed_downstream() -> None:
+    chain = a_chain(3)
+    chain.crash(0)
+    chain.crash(1)
+    chain.come_to_rest()
+    chain.check_at_rest()
+
+
 def test_a_key_bound_long_after_its_announcement_has_its_full_time() -> None:
     chain = a_chain(
         2, LaneTimes(confirm_timeout_s=100.0, jump_ahead_epochs=86_400, renew_below_pairs=0)
