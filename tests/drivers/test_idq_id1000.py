@@ -176,6 +176,24 @@ async def test_a_cancelled_read_loses_nothing(autojump_clock):
     assert times.tolist() == [k * PERIOD_PS + k for k in range(20) for _ in (1, 3)]
 
 
+async def test_an_input_far_ahead_of_another_waits_in_its_socket(autojump_clock):
+    bench = Bench()
+    await bench.tagger.start()
+    with trio.move_on_after(2.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.tagger.read)
+            for k in range(40):
+                bench.record({1: [k], 3: [k]})
+                bench.counts[3] = (0, 0)
+                await trio.sleep(0.05)
+    assert len(bench.pipes[1].messages) > 30
+    bench.counts[3] = (40, 40)
+    blocks = [await bench.tagger.read() for _ in range(40)]
+    assert [block.times_ps.tolist() for block in blocks] == [
+        [k * PERIOD_PS + k] * 2 for k in range(40)
+    ]
+
+
 async def test_garbage_on_a_stream_is_a_bad_reply(autojump_clock):
     bench = Bench()
     await bench.tagger.start()
