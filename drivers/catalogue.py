@@ -24,6 +24,8 @@ from drivers.laser import Laser, koheron_ctl200
 from drivers.laser.koheron_ctl200 import KoheronCtl200
 from drivers.polarization import PolarizationController, ozoptics_epc
 from drivers.polarization.ozoptics_epc import OzOpticsEpc
+from drivers.powermeter import PowerMeter
+from drivers.powermeter.thorlabs_pm100 import ThorlabsPm100
 from drivers.timetagger import TimeTagger
 from drivers.timetagger.id1000_settings import parse_resource
 from drivers.timetagger.idq_id1000 import IdqId1000
@@ -35,6 +37,7 @@ ATTENUATORS = ("agilent-8156a",)
 ENCODERS = ("qmse-1",)
 TIME_TAGGERS = ("s15-tdc1", "idq-id1000")
 POLARIZATION_CONTROLLERS = ("ozoptics-epc",)
+POWER_METERS = ("thorlabs-pm100",)
 
 
 @asynccontextmanager
@@ -109,6 +112,17 @@ async def open_polarization_controller(
         controller = OzOpticsEpc(transport)
         (await controller.identity()).require(model="EPC", resource=resource)
         yield controller
+
+
+@asynccontextmanager
+async def open_power_meter(model: str, resource: str) -> AsyncIterator[PowerMeter]:
+    """Open a meter, set to measure optical power in watts; all else stays as it is."""
+    _require_known("power meter", model, POWER_METERS)
+    async with open_transport(resource) as transport:
+        meter = ThorlabsPm100(transport)
+        (await meter.identity()).require(model="PM", resource=resource)
+        await meter.settle()
+        yield meter
 
 
 def _require_known(kind: str, model: str, known: Iterable[str]) -> None:

@@ -15,21 +15,21 @@ OPENERS = {
     "laser": catalogue.open_laser,
     "attenuator": catalogue.open_attenuator,
     "time tagger": catalogue.open_time_tagger,
+    "power meter": catalogue.open_power_meter,
     "polarization controller": catalogue.open_polarization_controller,
     "encoder": partial(catalogue.open_encoder, key=KEY, entropy=lambda n: bytes(n)),
 }
 
 
 @asynccontextmanager
-async def another_device():
+async def another_device(reply: bytes = b"Thorlabs,PM100D,P0000001,2.4.0", *, chatty: bool = True):
     """A power meter that answers every line with its name, and says >> in passing."""
 
     async def answer(stream: trio.SocketStream) -> None:
         async for data in stream:
             echoed = data.strip()
             for line in data.splitlines():
-                if line.strip():
-                    reply = b"Thorlabs,PM100D,P0000001,2.4.0"
+                if line.strip() and (chatty or b"?" in line):
                     text = reply + b"\r\n" if b"?" in line else echoed + b"\r\n" + reply + b"\r\n>>"
                     await stream.send_all(text)
 
@@ -66,4 +66,11 @@ async def test_a_device_that_is_no_encoder_is_a_bad_reply():
     async with another_device() as resource:
         with pytest.raises(BadReply, match="QMSE-1"):
             async with OPENERS["encoder"]("qmse-1", resource):
+                pass
+
+
+async def test_an_attenuator_is_no_power_meter():
+    async with another_device(b"HEWLETT-PACKARD,HP8156A,1234G00056,1.02", chatty=False) as resource:
+        with pytest.raises(BadReply, match=r"expected a Thorlabs PM100, but '.*HP8156A.*' answers"):
+            async with catalogue.open_power_meter("thorlabs-pm100", resource):
                 pass
