@@ -6,15 +6,17 @@
  *
  * One step of belief propagation on one row (Gallager's phi form, in integers):
  *   v = posterior - message; p = phi[min(|v|, 127)]; d = min(sum(p), 65535) - p;
- *   message' = +-(d < 256 ? inverse[d] : inverse[256 + min(d >> 4, 255)]);
+ *   message' = +-(d < 128 ? inverse[d] : inverse[128 + min(d >> 5, 127)]);
  *   posterior = v + message'.
  * Wide rows add up many small phi: 8 bits of phi would round them to nothing and trust too soon.
  * Posteriors are int16 and never saturate (127 * (1 + column weight) is far below 32767).
  *
- * Layout: each column stands twice in a row (2 z values), turned the way the last row that wrote
- * it saw it, so that every row reads contiguous memory at an offset that is fixed beforehand
- * ("turn"), with no wrap-around and no shuffles.
+ * Layout: each column lies in memory turned the way the last row that wrote it saw it, and its
+ * first 32 values stand once more behind its end. So every row reads groups of 32 contiguous
+ * values at offsets that are fixed beforehand ("turn"), without shuffles. What limits the speed is
+ * the second-level cache, hence no second copy of the whole column.
  */
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -22,22 +24,38 @@
 #include <immintrin.h>
 #endif
 
+#define GROUP 32
+
 typedef struct {
     int32_t z;
     const int32_t *row_start, *column, *turn;
     const uint8_t *syndrome, *inverse;
     const uint16_t *phi;
-    int16_t *posterior; /* n_columns x 2 z */
+    int16_t *posterior; /* n_columns x (z + GROUP) */
     int16_t *value;     /* of the row at work: widest row x z */
     uint16_t *cost;     /* widest row x z */
     uint16_t *sum;      /* z */
     int8_t *message;    /* n_edges x z, in the variant's own order inside 64 */
     int8_t *sign;       /* z */
+    int short_head;     /* phi is below 256 from entry 32 on */
 } work_t;
 
-typedef void (*row_step_t)(const work_t *, int32_t);
+/* Returns how many checks of the row the values that it read do not meet. */
+typedef int32_t (*row_step_t)(const work_t *, int32_t);
 
-static void row_baseline(const work_t *w, int32_t row)
+static inline size_t stride(int32_t z)
+{
+    return (size_t)z + GROUP;
+}
+
+/* where the group of values k..k+31 of a column begins */
+static inline int32_t group_at(int32_t turn, int32_t k, int32_t z)
+{
+    const int32_t at = turn + k;
+    return at < z ? at : at - z;
+}
+
+static int32_t row_baseline(const work_t *w, int32_t row)
 {
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
     const uint8_t *target = w->syndrome + (size_t)row * z;
@@ -45,17 +63,20 @@ static void row_baseline(const work_t *w, int32_t row)
     const uint8_t *restrict inverse = w->inverse;
     uint16_t *restrict sum = w->sum;
     int8_t *restrict sign = w->sign;
+    int32_t unmet = 0;
     for (int32_t k = 0; k < z; k++) {
         sum[k] = 0;
         sign[k] = (int8_t)target[k];
     }
     for (int32_t e = first; e < last; e++) {
-        const int16_t *restrict post = w->posterior + (size_t)w->column[e] * 2 * z + w->turn[e];
+        const int16_t *column = w->posterior + (size_t)w->column[e] * stride(z);
         const int8_t *restrict message = w->message + (size_t)e * z;
         int16_t *restrict value = w->value + (size_t)(e - first) * z;
         uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
+        for (int32_t k = 0; k < z; k += GROUP)
+            memcpy(value + k, column + group_at(w->turn[e], k, z), GROUP * sizeof *value);
         for (int32_t k = 0; k < z; k++) {
-            int16_t v = (int16_t)(post[k] - message[k]);
+            int16_t v = (int16_t)(value[k] - message[k]);
             int16_t a = v < 0 ? (int16_t)-v : v;
             value[k] = v;
             sign[k] = (int8_t)(sign[k] ^ (v < 0));
@@ -68,27 +89,29 @@ static void row_baseline(const work_t *w, int32_t row)
             sum[k] = (uint16_t)(total > 65535 ? 65535 : total);
         }
     }
+    for (int32_t k = 0; k < z; k++)
+        unmet += sign[k];
     for (int32_t e = first; e < last; e++) {
-        int16_t *restrict post = w->posterior + (size_t)w->column[e] * 2 * z;
+        int16_t *restrict post = w->posterior + (size_t)w->column[e] * stride(z);
         int8_t *restrict message = w->message + (size_t)e * z;
         const int16_t *restrict value = w->value + (size_t)(e - first) * z;
         uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k++) {
             int32_t rest = sum[k] - cost[k];
-            int32_t coarse = 256 + (rest >> 4 > 255 ? 255 : rest >> 4);
-            cost[k] = (uint16_t)(rest < 256 ? rest : coarse);
+            int32_t coarse = 128 + (rest >> 5 > 127 ? 127 : rest >> 5);
+            cost[k] = (uint16_t)(rest < 128 ? rest : coarse);
         }
         for (int32_t k = 0; k < z; k++)
             cost[k] = inverse[cost[k]];
         for (int32_t k = 0; k < z; k++) {
             int16_t flip = (int16_t)-(sign[k] ^ (value[k] < 0));
             int16_t r = (int16_t)((cost[k] ^ flip) - flip);
-            int16_t both = (int16_t)(value[k] + r);
             message[k] = (int8_t)r;
-            post[k] = both;
-            post[k + z] = both;
+            post[k] = (int16_t)(value[k] + r);
         }
+        memcpy(post + z, post, GROUP * sizeof *post);
     }
+    return unmet;
 }
 
 #if defined(__x86_64__)
@@ -97,100 +120,128 @@ static void row_baseline(const work_t *w, int32_t row)
 #define STORE256(p, v) _mm256_storeu_si256((__m256i *)(p), (v))
 #define AVX2 __attribute__((target("avx2")))
 
-/* table[index] for 16 * pieces entries; the index must stay below that */
-AVX2 static inline __m256i lookup_avx2(const __m256i *table, int pieces, __m256i index)
+/* table[index & 127] */
+AVX2 static inline __m256i lookup_avx2(const __m256i *table, __m256i index)
 {
     const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(15));
     const __m256i bit4 = _mm256_slli_epi16(index, 3), bit5 = _mm256_slli_epi16(index, 2);
     const __m256i bit6 = _mm256_slli_epi16(index, 1);
-    __m256i level[8];
-    for (int i = 0; i < pieces / 2; i++)
+    __m256i level[4];
+    for (int i = 0; i < 4; i++)
         level[i] = _mm256_blendv_epi8(_mm256_shuffle_epi8(table[2 * i], low),
                                       _mm256_shuffle_epi8(table[2 * i + 1], low), bit4);
-    for (int i = 0; i < pieces / 4; i++)
-        level[i] = _mm256_blendv_epi8(level[2 * i], level[2 * i + 1], bit5);
-    for (int i = 0; i < pieces / 8; i++)
-        level[i] = _mm256_blendv_epi8(level[2 * i], level[2 * i + 1], bit6);
-    return pieces == 16 ? _mm256_blendv_epi8(level[0], level[1], index) : level[0];
+    level[0] = _mm256_blendv_epi8(level[0], level[1], bit5);
+    level[1] = _mm256_blendv_epi8(level[2], level[3], bit5);
+    return _mm256_blendv_epi8(level[0], level[1], bit6);
+}
+
+/* table[index] below 32, else 0; the index is at most 127 */
+AVX2 static inline __m256i lookup_head_avx2(const __m256i *table, __m256i index)
+{
+    const __m256i outside = _mm256_set1_epi8(0x70); /* carries what is over 15 into bit 7 */
+    const __m256i second = _mm256_xor_si256(index, _mm256_set1_epi8(16));
+    return _mm256_or_si256(
+        _mm256_shuffle_epi8(table[0], _mm256_add_epi8(index, outside)),
+        _mm256_shuffle_epi8(table[1], _mm256_add_epi8(second, outside)));
+}
+
+/* 16 uint16 -> their bytes shift..shift+7, once in each 128-bit lane */
+AVX2 static inline __m256i table_bytes_avx2(const uint16_t *from, int shift)
+{
+    const __m256i mask = _mm256_set1_epi16(255);
+    const __m256i wide = _mm256_and_si256(_mm256_srli_epi16(LOAD256(from), shift), mask);
+    return _mm256_permute4x64_epi64(_mm256_packus_epi16(wide, wide), 0x88);
 }
 
 /* packs_epi16 and unpack{lo,hi}_epi8 undo each other inside 128-bit lanes: messages, costs and
- * signs are kept in that order, values and posteriors in natural order */
-AVX2 static void row_avx2(const work_t *w, int32_t row)
+ * signs are kept in that order, values and posteriors in natural order. `short_head`: phi is below
+ * 256 from entry 32 on. */
+AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const work_t *w,
+                                                                        int32_t row, int short_head)
 {
-    const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
-    const uint8_t *target = w->syndrome + (size_t)row * z;
-    const __m256i zero = _mm256_setzero_si256();
-    const __m256i bytes = _mm256_set1_epi16(255);
-    __m256i phi_low[8], phi_high[8], inverse[32];
+    const int32_t z = w->z, first = w->row_start[row], width = w->row_start[row + 1] - first;
+    const int32_t *const columns = w->column + first, *const turns = w->turn + first;
+    const uint8_t *const target = w->syndrome + (size_t)row * z;
+    int16_t *const posterior = w->posterior, *const values = w->value;
+    uint16_t *const costs = w->cost, *const sums = w->sum;
+    int8_t *const messages = w->message + (size_t)first * z, *const signs = w->sign;
+    const __m256i zero = _mm256_setzero_si256(), most = _mm256_set1_epi8(127);
+    __m256i phi_low[8], phi_high[8], fine[8], rough[8];
+    int32_t unmet = 0;
     for (int i = 0; i < 8; i++) {
-        __m128i a = _mm_loadu_si128((const __m128i *)(w->phi + 16 * i));
-        __m128i b = _mm_loadu_si128((const __m128i *)(w->phi + 16 * i + 8));
-        __m128i mask = _mm_set1_epi16(255);
-        phi_low[i] = _mm256_broadcastsi128_si256(
-            _mm_packus_epi16(_mm_and_si128(a, mask), _mm_and_si128(b, mask)));
-        phi_high[i] = _mm256_broadcastsi128_si256(
-            _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)));
+        phi_low[i] = table_bytes_avx2(w->phi + 16 * i, 0);
+        phi_high[i] = table_bytes_avx2(w->phi + 16 * i, 8);
+        fine[i] = _mm256_broadcastsi128_si256(
+            _mm_loadu_si128((const __m128i *)(w->inverse + 16 * i)));
+        rough[i] = _mm256_broadcastsi128_si256(
+            _mm_loadu_si128((const __m128i *)(w->inverse + 128 + 16 * i)));
     }
-    for (int i = 0; i < 32; i++)
-        inverse[i] =
-            _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(w->inverse + 16 * i)));
     for (int32_t k = 0; k < z; k += 32) {
         __m256i s_lo = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(target + k)));
         __m256i s_hi = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(target + k + 16)));
         __m256i sign = _mm256_slli_epi16(_mm256_packus_epi16(s_lo, s_hi), 7);
         __m256i sum_lo = zero, sum_hi = zero;
-        for (int32_t e = first; e < last; e++) {
-            const int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z + w->turn[e] + k;
-            const size_t at = (size_t)(e - first) * z + k;
-            __m256i r = LOAD256(w->message + (size_t)e * z + k);
+        for (int32_t e = 0; e < width; e++) {
+            const int16_t *post =
+                posterior + (size_t)columns[e] * stride(z) + group_at(turns[e], k, z);
+            const size_t at = (size_t)e * z + k;
+            __m256i r = LOAD256(messages + at);
             __m256i lo = _mm256_sub_epi16(
                 LOAD256(post), _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
             __m256i hi = _mm256_sub_epi16(
                 LOAD256(post + 16), _mm256_srai_epi16(_mm256_unpackhi_epi8(zero, r), 8));
-            STORE256(w->value + at, lo);
-            STORE256(w->value + at + 16, hi);
+            STORE256(values + at, lo);
+            STORE256(values + at + 16, hi);
             __m256i v = _mm256_packs_epi16(lo, hi);
-            __m256i a = _mm256_min_epu8(_mm256_abs_epi8(v), _mm256_set1_epi8(127));
-            __m256i low = lookup_avx2(phi_low, 8, a), high = lookup_avx2(phi_high, 8, a);
+            __m256i a = _mm256_min_epu8(_mm256_abs_epi8(v), most);
+            __m256i low = lookup_avx2(phi_low, a);
+            __m256i high = short_head ? lookup_head_avx2(phi_high, a) : lookup_avx2(phi_high, a);
             __m256i cost_lo = _mm256_unpacklo_epi8(low, high);
             __m256i cost_hi = _mm256_unpackhi_epi8(low, high);
             sign = _mm256_xor_si256(sign, v);
             sum_lo = _mm256_adds_epu16(sum_lo, cost_lo);
             sum_hi = _mm256_adds_epu16(sum_hi, cost_hi);
-            STORE256(w->cost + at, cost_lo);
-            STORE256(w->cost + at + 16, cost_hi);
+            STORE256(costs + at, cost_lo);
+            STORE256(costs + at + 16, cost_hi);
         }
-        STORE256(w->sum + k, sum_lo);
-        STORE256(w->sum + k + 16, sum_hi);
-        STORE256(w->sign + k, sign);
+        STORE256(sums + k, sum_lo);
+        STORE256(sums + k + 16, sum_hi);
+        STORE256(signs + k, sign);
+        unmet += __builtin_popcount((uint32_t)_mm256_movemask_epi8(sign));
     }
-    for (int32_t e = first; e < last; e++) {
-        int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z;
+    for (int32_t e = 0; e < width; e++) {
+        int16_t *const post = posterior + (size_t)columns[e] * stride(z);
         for (int32_t k = 0; k < z; k += 32) {
-            const size_t at = (size_t)(e - first) * z + k;
-            __m256i v_lo = LOAD256(w->value + at), v_hi = LOAD256(w->value + at + 16);
-            __m256i lo = _mm256_sub_epi16(LOAD256(w->sum + k), LOAD256(w->cost + at));
-            __m256i hi = _mm256_sub_epi16(LOAD256(w->sum + k + 16), LOAD256(w->cost + at + 16));
-            __m256i fine = _mm256_packus_epi16(_mm256_min_epu16(lo, bytes),
-                                               _mm256_min_epu16(hi, bytes));
+            const size_t at = (size_t)e * z + k;
+            __m256i v_lo = LOAD256(values + at), v_hi = LOAD256(values + at + 16);
+            __m256i lo = _mm256_sub_epi16(LOAD256(sums + k), LOAD256(costs + at));
+            __m256i hi = _mm256_sub_epi16(LOAD256(sums + k + 16), LOAD256(costs + at + 16));
+            __m256i fine_at = _mm256_packus_epi16(lo, hi); /* right below 128, else not taken */
             __m256i coarse =
-                _mm256_packus_epi16(_mm256_srli_epi16(lo, 4), _mm256_srli_epi16(hi, 4));
-            __m256i small = _mm256_cmpeq_epi8(_mm256_and_si256(coarse, _mm256_set1_epi8(-16)), zero);
-            __m256i r = _mm256_blendv_epi8(lookup_avx2(inverse + 16, 16, coarse),
-                                           lookup_avx2(inverse, 16, fine), small);
+                _mm256_packus_epi16(_mm256_srli_epi16(lo, 5), _mm256_srli_epi16(hi, 5));
+            __m256i small = _mm256_cmpeq_epi8(_mm256_and_si256(coarse, _mm256_set1_epi8(-4)), zero);
+            __m256i r = _mm256_blendv_epi8(lookup_avx2(rough, _mm256_min_epu8(coarse, most)),
+                                           lookup_avx2(fine, fine_at), small);
             __m256i flip = _mm256_cmpgt_epi8(
-                zero, _mm256_xor_si256(LOAD256(w->sign + k), _mm256_packs_epi16(v_lo, v_hi)));
+                zero, _mm256_xor_si256(LOAD256(signs + k), _mm256_packs_epi16(v_lo, v_hi)));
             r = _mm256_sub_epi8(_mm256_xor_si256(r, flip), flip);
-            STORE256(w->message + (size_t)e * z + k, r);
+            STORE256(messages + at, r);
             lo = _mm256_add_epi16(v_lo, _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
             hi = _mm256_add_epi16(v_hi, _mm256_srai_epi16(_mm256_unpackhi_epi8(zero, r), 8));
             STORE256(post + k, lo);
             STORE256(post + k + 16, hi);
-            STORE256(post + k + z, lo);
-            STORE256(post + k + z + 16, hi);
+            if (k == 0) {
+                STORE256(post + z, lo);
+                STORE256(post + z + 16, hi);
+            }
         }
     }
+    return unmet;
+}
+
+AVX2 static int32_t row_avx2(const work_t *w, int32_t row)
+{
+    return w->short_head ? turn_row_avx2(w, row, 1) : turn_row_avx2(w, row, 0);
 }
 
 #define LOAD512(p) _mm512_loadu_si512((const void *)(p))
@@ -205,44 +256,39 @@ AVX512 static inline __m512i low_bytes_avx512(const uint16_t *from, int shift)
     return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
 }
 
-/* table[index] for 256 entries in four registers */
-AVX512 static inline __m512i lookup_avx512(__m512i t0, __m512i t1, __m512i t2, __m512i t3,
-                                           __m512i index)
+AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(const work_t *w,
+                                                                            int32_t row, int32_t z)
 {
-    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index),
-                                  _mm512_permutex2var_epi8(t0, index, t1),
-                                  _mm512_permutex2var_epi8(t2, index, t3));
-}
-
-AVX512 static void row_avx512(const work_t *w, int32_t row)
-{
-    const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
-    const uint8_t *target = w->syndrome + (size_t)row * z;
+    const int32_t first = w->row_start[row], width = w->row_start[row + 1] - first;
+    const int32_t *const columns = w->column + first, *const turns = w->turn + first;
+    const uint8_t *const target = w->syndrome + (size_t)row * z;
+    int16_t *const posterior = w->posterior, *const values = w->value;
+    uint16_t *const costs = w->cost, *const sums = w->sum;
+    int8_t *const messages = w->message + (size_t)first * z, *const signs = w->sign;
     const __m512i zero = _mm512_setzero_si512();
-    const __m512i bytes = _mm512_set1_epi16(255), tops = _mm512_set1_epi8(-16);
+    const __m512i most = _mm512_set1_epi8(127), tops = _mm512_set1_epi8(-4);
     const __m512i low0 = low_bytes_avx512(w->phi, 0), low1 = low_bytes_avx512(w->phi + 64, 0);
     const __m512i high0 = low_bytes_avx512(w->phi, 8), high1 = low_bytes_avx512(w->phi + 64, 8);
     const __m512i fine0 = LOAD512(w->inverse), fine1 = LOAD512(w->inverse + 64);
-    const __m512i fine2 = LOAD512(w->inverse + 128), fine3 = LOAD512(w->inverse + 192);
-    const __m512i rough0 = LOAD512(w->inverse + 256), rough1 = LOAD512(w->inverse + 320);
-    const __m512i rough2 = LOAD512(w->inverse + 384), rough3 = LOAD512(w->inverse + 448);
+    const __m512i rough0 = LOAD512(w->inverse + 128), rough1 = LOAD512(w->inverse + 192);
+    int32_t unmet = 0;
     for (int32_t k = 0; k < z; k += 64) {
         __m512i s_lo = _mm512_cvtepu8_epi16(LOAD256(target + k));
         __m512i s_hi = _mm512_cvtepu8_epi16(LOAD256(target + k + 32));
         __m512i sign = _mm512_slli_epi16(_mm512_packus_epi16(s_lo, s_hi), 7);
         __m512i sum_lo = zero, sum_hi = zero;
-        for (int32_t e = first; e < last; e++) {
-            const int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z + w->turn[e] + k;
-            const size_t at = (size_t)(e - first) * z + k;
-            __m512i r = LOAD512(w->message + (size_t)e * z + k);
-            __m512i lo = _mm512_sub_epi16(
-                LOAD512(post), _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
-            __m512i hi = _mm512_sub_epi16(
-                LOAD512(post + 32), _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
-            STORE512(w->value + at, lo);
-            STORE512(w->value + at + 32, hi);
+        for (int32_t e = 0; e < width; e++) {
+            const int16_t *column = posterior + (size_t)columns[e] * stride(z);
+            const size_t at = (size_t)e * z + k;
+            __m512i r = LOAD512(messages + at);
+            __m512i lo = _mm512_sub_epi16(LOAD512(column + group_at(turns[e], k, z)),
+                                          _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
+            __m512i hi = _mm512_sub_epi16(LOAD512(column + group_at(turns[e], k + 32, z)),
+                                          _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
+            STORE512(values + at, lo);
+            STORE512(values + at + 32, hi);
             __m512i v = _mm512_packs_epi16(lo, hi);
-            __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), _mm512_set1_epi8(127));
+            __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), most);
             __m512i low = _mm512_permutex2var_epi8(low0, a, low1);
             __m512i high = _mm512_permutex2var_epi8(high0, a, high1);
             __m512i cost_lo = _mm512_unpacklo_epi8(low, high);
@@ -250,39 +296,47 @@ AVX512 static void row_avx512(const work_t *w, int32_t row)
             sign = _mm512_xor_si512(sign, v);
             sum_lo = _mm512_adds_epu16(sum_lo, cost_lo);
             sum_hi = _mm512_adds_epu16(sum_hi, cost_hi);
-            STORE512(w->cost + at, cost_lo);
-            STORE512(w->cost + at + 32, cost_hi);
+            STORE512(costs + at, cost_lo);
+            STORE512(costs + at + 32, cost_hi);
         }
-        STORE512(w->sum + k, sum_lo);
-        STORE512(w->sum + k + 32, sum_hi);
-        STORE512(w->sign + k, sign);
+        STORE512(sums + k, sum_lo);
+        STORE512(sums + k + 32, sum_hi);
+        STORE512(signs + k, sign);
+        unmet += __builtin_popcountll(_mm512_movepi8_mask(sign));
     }
-    for (int32_t e = first; e < last; e++) {
-        int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z;
+    for (int32_t e = 0; e < width; e++) {
+        int16_t *const post = posterior + (size_t)columns[e] * stride(z);
         for (int32_t k = 0; k < z; k += 64) {
-            const size_t at = (size_t)(e - first) * z + k;
-            __m512i v_lo = LOAD512(w->value + at), v_hi = LOAD512(w->value + at + 32);
-            __m512i lo = _mm512_sub_epi16(LOAD512(w->sum + k), LOAD512(w->cost + at));
-            __m512i hi = _mm512_sub_epi16(LOAD512(w->sum + k + 32), LOAD512(w->cost + at + 32));
-            __m512i fine = _mm512_packus_epi16(_mm512_min_epu16(lo, bytes),
-                                               _mm512_min_epu16(hi, bytes));
+            const size_t at = (size_t)e * z + k;
+            __m512i v_lo = LOAD512(values + at), v_hi = LOAD512(values + at + 32);
+            __m512i lo = _mm512_sub_epi16(LOAD512(sums + k), LOAD512(costs + at));
+            __m512i hi = _mm512_sub_epi16(LOAD512(sums + k + 32), LOAD512(costs + at + 32));
+            __m512i fine = _mm512_packus_epi16(lo, hi); /* right below 128, else not taken */
             __m512i coarse =
-                _mm512_packus_epi16(_mm512_srli_epi16(lo, 4), _mm512_srli_epi16(hi, 4));
-            __m512i r = _mm512_mask_blend_epi8(_mm512_test_epi8_mask(coarse, tops),
-                                               lookup_avx512(fine0, fine1, fine2, fine3, fine),
-                                               lookup_avx512(rough0, rough1, rough2, rough3, coarse));
+                _mm512_packus_epi16(_mm512_srli_epi16(lo, 5), _mm512_srli_epi16(hi, 5));
+            __mmask64 large = _mm512_test_epi8_mask(coarse, tops);
+            coarse = _mm512_min_epu8(coarse, most);
+            __m512i r =
+                _mm512_mask_blend_epi8(large, _mm512_permutex2var_epi8(fine0, fine, fine1),
+                                       _mm512_permutex2var_epi8(rough0, coarse, rough1));
             __mmask64 flip = _mm512_movepi8_mask(
-                _mm512_xor_si512(LOAD512(w->sign + k), _mm512_packs_epi16(v_lo, v_hi)));
+                _mm512_xor_si512(LOAD512(signs + k), _mm512_packs_epi16(v_lo, v_hi)));
             r = _mm512_mask_sub_epi8(r, flip, zero, r);
-            STORE512(w->message + (size_t)e * z + k, r);
+            STORE512(messages + at, r);
             lo = _mm512_add_epi16(v_lo, _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
             hi = _mm512_add_epi16(v_hi, _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
             STORE512(post + k, lo);
             STORE512(post + k + 32, hi);
-            STORE512(post + k + z, lo);
-            STORE512(post + k + z + 32, hi);
+            if (k == 0)
+                STORE512(post + z, lo);
         }
     }
+    return unmet;
+}
+
+AVX512 static int32_t row_avx512(const work_t *w, int32_t row)
+{
+    return w->z == 128 ? turn_row_avx512(w, row, 128) : turn_row_avx512(w, row, w->z);
 }
 #endif
 
@@ -317,6 +371,17 @@ static row_step_t step_of(const char *variant)
     return row_baseline;
 }
 
+/* 128-bit lanes of the variant's vectors; 0: messages in natural order */
+static int lanes_of(const char *variant)
+{
+#if defined(__x86_64__)
+    const row_step_t step = step_of(variant);
+    return step == row_avx512 ? 4 : step == row_avx2 ? 2 : 0;
+#else
+    return 0;
+#endif
+}
+
 void ldpc_syndrome(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *row_start,
                    const int32_t *column, const int32_t *shift, const uint8_t *bits,
                    uint8_t *twice, uint8_t *syndrome)
@@ -336,20 +401,23 @@ void ldpc_syndrome(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *
     }
 }
 
-/* Exact: do the signs of the posteriors give the syndrome? `turn` is from the end of a pass. */
+/* Exact: do the signs of the posteriors give the syndrome? `end_turn` is from the end of a pass. */
 static int satisfied(const work_t *w, int32_t n_rows, const int32_t *end_turn)
 {
     const int32_t z = w->z;
-    int16_t *sum = w->value; /* idle between passes */
+    int16_t *restrict sum = w->value; /* idle between passes */
     for (int32_t i = 0; i < n_rows; i++) {
         const uint8_t *target = w->syndrome + (size_t)i * z;
         int16_t wrong = 0;
         for (int32_t k = 0; k < z; k++)
             sum[k] = (int16_t)-target[k]; /* 0, or all ones: the sign is the bit */
         for (int32_t e = w->row_start[i]; e < w->row_start[i + 1]; e++) {
-            const int16_t *post = w->posterior + (size_t)w->column[e] * 2 * z + end_turn[e];
-            for (int32_t k = 0; k < z; k++)
-                sum[k] ^= post[k];
+            const int16_t *column = w->posterior + (size_t)w->column[e] * stride(z);
+            for (int32_t k = 0; k < z; k += GROUP) {
+                const int16_t *restrict post = column + group_at(end_turn[e], k, z);
+                for (int32_t i = 0; i < GROUP; i++)
+                    sum[k + i] ^= post[i];
+            }
         }
         for (int32_t k = 0; k < z; k++)
             wrong |= sum[k];
@@ -368,41 +436,115 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
         widest = width > widest ? width : widest;
     }
     w->posterior = workspace;
-    w->value = w->posterior + (size_t)n_columns * 2 * z;
+    w->value = w->posterior + (size_t)n_columns * stride(w->z);
     w->cost = (uint16_t *)(w->value + widest * z);
     w->sum = w->cost + widest * z;
-    w->message = (int8_t *)(w->sum + z);
-    w->sign = w->message + (size_t)w->row_start[n_rows] * z;
+    w->sign = (int8_t *)(w->sum + z);
 }
 
-/* Returns the passes it took to meet the syndrome exactly, or -max_iterations. The workspace
- * holds 4 z n_columns + z n_edges + 4 z widest + 3 z bytes. */
+/* Posteriors of the bits when the first n_given circulants have sent their messages. */
+static void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given,
+                            const int32_t *end_turn, const int32_t *rotation, const int8_t *llr)
+{
+    const int32_t z = w->z;
+    int8_t *const twice = (int8_t *)w->value; /* idle before the first pass */
+    for (int32_t j = 0; j < n_columns; j++) {
+        int16_t *restrict post = w->posterior + (size_t)j * stride(z);
+        const int8_t *restrict from = twice + rotation[j];
+        memcpy(twice, llr + (size_t)j * z, z);
+        memcpy(twice + z, llr + (size_t)j * z, z);
+        for (int32_t k = 0; k < z; k++)
+            post[k] = from[k];
+    }
+    for (int32_t e = 0; e < n_given; e++) {
+        int16_t *restrict post = w->posterior + (size_t)w->column[e] * stride(z);
+        const int8_t *restrict from = twice + z - end_turn[e];
+        memcpy(twice, w->message + (size_t)e * z, z);
+        memcpy(twice + z, w->message + (size_t)e * z, z);
+        for (int32_t k = 0; k < z; k++)
+            post[k] = (int16_t)(post[k] + from[k]);
+    }
+    for (int32_t j = 0; j < n_columns; j++) {
+        int16_t *post = w->posterior + (size_t)j * stride(z);
+        memcpy(post + z, post, GROUP * sizeof *post);
+    }
+}
+
+static void signs_of_posteriors(const work_t *w, int32_t n_columns, const int32_t *rotation,
+                                uint8_t *errors)
+{
+    const int32_t z = w->z;
+    for (int32_t j = 0; j < n_columns; j++) {
+        const int16_t *column = w->posterior + (size_t)j * stride(z);
+        for (int32_t k = 0; k < z; k += GROUP) {
+            const int16_t *restrict post = column + group_at((z - rotation[j]) % z, k, z);
+            uint8_t *restrict out = errors + (size_t)j * z + k;
+            for (int32_t i = 0; i < GROUP; i++)
+                out[i] = post[i] < 0;
+        }
+    }
+}
+
+/* Between natural order and that of packs(lo, hi) on vectors of 2 x lanes groups of 8 bytes. */
+static void reorder(int8_t *message, size_t n_bytes, int lanes, int natural)
+{
+    int8_t old[64];
+    for (size_t at = 0; at < n_bytes; at += 16 * (size_t)lanes) {
+        memcpy(old, message + at, 16 * (size_t)lanes);
+        for (int lane = 0; lane < lanes; lane++)
+            for (int half = 0; half < 2; half++) {
+                int plain = 8 * (half * lanes + lane), packed = 8 * (2 * lane + half);
+                memcpy(message + at + (natural ? plain : packed),
+                       old + (natural ? packed : plain), 8);
+            }
+    }
+    memset(old, 0, sizeof old);
+}
+
+/* Returns the passes it took to meet the syndrome exactly, or minus the passes after which it gave
+ * up: max_iterations, or when the count of unmet checks had not fallen by 1/32 for `patience`
+ * passes. `message` (n_edges x z): the first warm_rows rows begin with what it holds, the others
+ * with zeros; when it gives up it holds where it ended, else zeros.
+ * The workspace holds 2 (z + 32) n_columns + 4 z widest + 3 z bytes. */
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
                     const int32_t *row_start, const int32_t *column, const int32_t *turn,
                     const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,
                     const uint8_t *syndrome, const uint16_t *phi, const uint8_t *inverse,
-                    int32_t max_iterations, uint8_t *errors, void *workspace)
+                    int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
+                    uint8_t *errors, void *workspace)
 {
     const row_step_t step = step_of(variant);
+    const int lanes = lanes_of(variant);
+    const size_t n_messages = (size_t)row_start[n_rows] * z;
+    const size_t n_given = (size_t)row_start[warm_rows] * z;
     work_t w = {.z = z, .row_start = row_start, .column = column, .turn = turn,
-                .syndrome = syndrome, .phi = phi, .inverse = inverse};
-    int32_t pass = 0, done = 0;
+                .syndrome = syndrome, .phi = phi, .inverse = inverse, .message = message};
+    int32_t pass = 0, done = 0, least = INT_MAX, stale = 0;
     carve(&w, n_columns, n_rows, workspace);
-    memset(w.message, 0, (size_t)row_start[n_rows] * z);
-    for (int32_t j = 0; j < n_columns; j++) {
-        int16_t *post = w.posterior + (size_t)2 * j * z;
-        for (int32_t k = 0; k < z; k++)
-            post[k] = post[k + z] = llr[(size_t)j * z + (k + rotation[j]) % z];
-    }
-    while (!(done = satisfied(&w, n_rows, end_turn)) && pass < max_iterations) {
+    w.short_head = 1;
+    for (int i = 32; i < 128; i++)
+        w.short_head &= phi[i] < 256;
+    memset(message + n_given, 0, n_messages - n_given);
+    fill_posteriors(&w, n_columns, row_start[warm_rows], end_turn, rotation, llr);
+    if (lanes)
+        reorder(message, n_given, lanes, 0);
+    while (!(done = satisfied(&w, n_rows, end_turn)) && pass < max_iterations &&
+           stale < patience) {
+        int32_t unmet = 0;
         for (int32_t i = 0; i < n_rows; i++)
-            step(&w, i);
+            unmet += step(&w, i);
         pass++;
+        if (unmet < least - least / 32) {
+            least = unmet;
+            stale = 0;
+        } else {
+            stale++;
+        }
     }
-    for (int32_t j = 0; j < n_columns; j++) {
-        const int16_t *post = w.posterior + (size_t)2 * j * z;
-        for (int32_t k = 0; k < z; k++)
-            errors[(size_t)j * z + (k + rotation[j]) % z] = post[k] < 0;
-    }
+    if (done)
+        memset(message, 0, n_messages);
+    else if (lanes)
+        reorder(message, n_messages, lanes, 1);
+    signs_of_posteriors(&w, n_columns, rotation, errors);
     return done ? pass : -pass;
 }

@@ -19,8 +19,13 @@ Int32 = npt.NDArray[np.int32]
 
 LLR_MAX = 127
 SUM_MAX = 65535
-FINE = 256
-"""Sums below this have an entry of the inverse table each, larger ones share one by 16."""
+FINE = 128
+"""Sums below this have an entry of the inverse table each, larger ones share one by 32."""
+
+COARSE = 32
+
+GROUP = 32
+"""Values that the C kernel keeps twice behind each column."""
 
 LANES = 64
 """Circulants must be a multiple of this many bits: one AVX-512 register of bytes."""
@@ -105,7 +110,12 @@ class Graph:
     @property
     def workspace_bytes(self) -> int:
         widest = int(np.diff(self.row_start).max())
-        return self.z * (4 * self.n_columns + self.columns.size + 4 * widest + 3)
+        return 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 3)
+
+    @property
+    def n_messages(self) -> int:
+        """One for each bit of each check."""
+        return self.columns.size * self.z
 
 
 def _turns(graph: Graph) -> tuple[Int32, Int32, Int32]:
@@ -155,6 +165,10 @@ def decode(
     phi: npt.NDArray[np.uint16],
     inverse: Bytes,
     max_iterations: int,
+    *,
+    patience: int | None = None,
+    messages: npt.NDArray[np.int8] | None = None,
+    warm_rows: int = 0,
 ) -> tuple[int, Bytes]:
     """Find the error pattern whose syndrome is ``target``, by layered belief propagation.
 
@@ -167,10 +181,19 @@ def decode(
         The syndrome to meet.
     phi : (128,) uint16
         -ln tanh(x/2) of each magnitude, in steps of the caller's choice.
-    inverse : (512,) uint8, at most 127
-        The magnitude of a sum d of ``phi``: entry d below 256, else entry 256 + min(d // 16, 255).
+    inverse : (256,) uint8, at most 127
+        The magnitude of a sum d of ``phi``: entry d below 128, else entry 128 + min(d // 32, 127).
     max_iterations : int
         Passes over all rows before it gives up.
+    patience : int, optional
+        It also gives up after this many passes in which the checks that the values read do not
+        meet became no fewer than 31/32 of the least count before; by default never.
+    messages : (n_messages,) int8, optional
+        From the checks to their bits, in order of row, circulant and check. After a failure it
+        holds where decoding ended, after a success zeros. See :func:`new_messages`.
+    warm_rows : int
+        The first rows begin with the ``messages`` given (that they left before more rows were put
+        below them), the others with zeros.
 
     Returns
     -------
@@ -188,13 +211,47 @@ def decode(
     _require(llr, np.int8, graph.n_bits)
     _require(target, np.uint8, graph.n_checks)
     _require(phi, np.uint16, 128)
-    _require(inverse, np.uint8, 512)
-    if backend() == "numpy":
-        return _numpy_decode(graph, llr, target, phi, inverse, max_iterations)
+    _require(inverse, np.uint8, 2 * FINE)
+    patience = max_iterations if patience is None else patience
+    if patience < 1:
+        raise ValueError(f"patience {patience} is below 1")
+    if not 0 <= warm_rows <= (graph.n_rows if messages is not None else 0):
+        raise ValueError(f"{warm_rows} rows do not have messages")
+    kept = new_messages(graph) if messages is None else messages
+    _require(kept, np.int8, graph.n_messages)
+    if not kept.flags.c_contiguous:
+        raise ValueError("messages are not contiguous")
+    run = _numpy_decode if backend() == "numpy" else _native_decode
+    result = run(graph, llr, target, phi, inverse, max_iterations, patience, warm_rows, kept)
+    if messages is None:
+        kept.fill(0)
+    return result
+
+
+def new_messages(graph: Graph) -> npt.NDArray[np.int8]:
+    """Return room for ``messages`` at an address that suits the C kernel; what it holds is junk."""
+    return _aligned(graph.n_messages).view(np.int8)
+
+
+def _aligned(n_bytes: int) -> Bytes:
+    space = np.empty(n_bytes + LANES, np.uint8)
+    return space[-space.ctypes.data % LANES :][:n_bytes]
+
+
+def _native_decode(
+    graph: Graph,
+    llr: npt.NDArray[np.int8],
+    target: Bytes,
+    phi: npt.NDArray[np.uint16],
+    inverse: Bytes,
+    max_iterations: int,
+    patience: int,
+    warm_rows: int,
+    messages: npt.NDArray[np.int8],
+) -> tuple[int, Bytes]:
     assert native is not None
     errors = np.empty(graph.n_bits, np.uint8)
-    space = np.empty(graph.workspace_bytes + LANES, np.uint8)
-    aligned = space[-space.ctypes.data % LANES :]
+    space = _aligned(graph.workspace_bytes)
     turn, end_turn, rotation = graph.turns
     buffer = native.ffi.from_buffer
     iterations = native.lib.ldpc_decode(
@@ -212,8 +269,11 @@ def decode(
         buffer("uint16_t[]", np.ascontiguousarray(phi)),
         buffer("uint8_t[]", np.ascontiguousarray(inverse)),
         max_iterations,
+        patience,
+        warm_rows,
+        buffer("int8_t[]", messages),
         buffer("uint8_t[]", errors),
-        buffer("uint8_t[]", aligned),
+        buffer("uint8_t[]", space),
     )
     space.fill(0)  # posteriors tell where the errors were
     return int(iterations), errors
@@ -245,26 +305,39 @@ def _numpy_decode(
     phi: npt.NDArray[np.uint16],
     inverse: Bytes,
     max_iterations: int,
+    patience: int,
+    warm_rows: int,
+    messages: npt.NDArray[np.int8],
 ) -> tuple[int, Bytes]:
     posterior = llr.astype(np.int16)
     indices = _row_indices(graph)
     goals = target.reshape(graph.n_rows, graph.z).astype(bool)
-    messages = [np.zeros(index.shape, np.int16) for index in indices]
-    iterations = 0
+    kept = messages.reshape(-1, graph.z)
+    kept[graph.row_start[warm_rows] :] = 0
+    rows = [kept[a:b] for a, b in zip(graph.row_start, graph.row_start[1:], strict=False)]
+    for index, row in zip(indices, rows, strict=True):
+        posterior[index] += row
+    iterations = stale = 0
+    least = np.iinfo(np.int32).max
     while True:
         errors = (posterior < 0).astype(np.uint8)
         if np.array_equal(_numpy_syndrome(graph, errors), target):
+            kept.fill(0)
             return iterations, errors
-        if iterations >= max_iterations:
+        if iterations >= max_iterations or stale >= patience:
             return -iterations, errors
-        for row, (index, goal) in enumerate(zip(indices, goals, strict=True)):
-            value = posterior[index] - messages[row]
+        unmet = 0
+        for row, index, goal in zip(rows, indices, goals, strict=True):
+            value = posterior[index] - row
             cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int32)
             rest = np.minimum(cost.sum(axis=0), SUM_MAX) - cost
-            rest = np.where(rest < FINE, rest, FINE + np.minimum(rest >> 4, FINE - 1))
+            rest = np.where(rest < FINE, rest, FINE + np.minimum(rest // COARSE, FINE - 1))
             negative = value < 0
-            flip = np.bitwise_xor.reduce(negative, axis=0) ^ goal ^ negative
+            wrong = np.bitwise_xor.reduce(negative, axis=0) ^ goal
+            unmet += int(np.count_nonzero(wrong))
             size = inverse[rest].astype(np.int16)
-            messages[row] = np.where(flip, -size, size)
-            posterior[index] = value + messages[row]
+            row[:] = np.where(wrong ^ negative, -size, size)
+            posterior[index] = value + row
         iterations += 1
+        stale = 0 if unmet < least - least // 32 else stale + 1
+        least = unmet if stale == 0 else least

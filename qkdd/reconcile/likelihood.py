@@ -10,13 +10,13 @@ from math import log
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.kernels.ldpc import FINE, LLR_MAX
+from qkdd.kernels.ldpc import COARSE, FINE, LLR_MAX
 
 STEPS_PER_NAT = 12.0
 """127 steps reach 10.6 nats; a cap below 9 leaves an error floor of a few bits."""
 
 PHI_STEPS = 1024.0
-"""Steps of phi. The inverse table resolves one step up to phi 0.25, sixteen up to phi 4."""
+"""Steps of phi. The inverse table resolves one step up to phi 0.125, 32 up to phi 4."""
 
 PHI_MAX = 4095
 """phi of the smallest magnitudes, in steps: where the inverse table ends."""
@@ -46,7 +46,7 @@ def tables() -> Tables:
     """Return the decoder's tables (see qkdd.kernels.ldpc.decode); a zero counts as a quarter."""
     x = np.maximum(np.arange(LLR_MAX + 1), 0.25) / STEPS_PER_NAT
     fine = np.maximum(np.arange(FINE), 0.25)
-    middle = np.arange(FINE) * 16 + 7.5
+    middle = np.arange(FINE) * COARSE + (COARSE - 1) / 2
     magnitude = _phi(np.concatenate([fine, middle]) / PHI_STEPS) * STEPS_PER_NAT
     magnitude[-1] = 0  # stands for every larger sum
     return Tables(

@@ -28,7 +28,7 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """No block with a larger estimate is reconciled."""
 
     max_iterations: Annotated[int, Meta(ge=1, le=1000)] = 40
-    """Passes of the decoder per frame and round."""
+    """Passes of the decoder per frame and round, at most."""
 
     def __post_init__(self) -> None:
         if self.code_family != CODE_FAMILY:

@@ -34,8 +34,25 @@ def a_table(rng: np.random.Generator):
     """Tables of the right form: falling, as phi does."""
     most = rng.choice([20, 300, 5_000, 65_536])
     phi = np.sort(rng.integers(0, most, 128))[::-1].astype(np.uint16)
-    inverse = rng.integers(0, 128, 512).astype(np.uint8)
+    inverse = rng.integers(0, 128, 256).astype(np.uint8)
     return phi, inverse
+
+
+def a_small_code():
+    """A code of 3,072 bits that corrects 0.6 %, and the decoder's tables in twelfths of a nat."""
+    rng = np.random.default_rng(2)
+    graph = Graph(
+        256,
+        12,
+        np.array([0, 12, 24, 36], np.int32),
+        np.tile(np.arange(12, dtype=np.int32), 3),
+        rng.integers(0, 256, 36).astype(np.int32),
+    )
+    x = np.maximum(np.arange(128), 0.25) / 12
+    phi = np.rint(-np.log(np.tanh(x / 2)) * 1000).astype(np.uint16)
+    sums = np.concatenate([np.maximum(np.arange(128), 0.25), np.arange(128) * 32 + 16]) / 1000
+    inverse = np.minimum(np.rint(-np.log(np.tanh(sums / 2)) * 12), 127).astype(np.uint8)
+    return graph, (phi, inverse)
 
 
 def dense(graph: Graph) -> np.ndarray:
@@ -76,33 +93,77 @@ def test_decoder_gives_the_twins_bits_for_any_input(
     llr = rng.integers(-127, 128, graph.n_bits).astype(np.int8)
     target = rng.integers(0, 2, graph.n_checks, np.uint8)
     phi, inverse = a_table(rng)
-    ldpc.force("numpy")
-    expected = ldpc.decode(graph, llr, target, phi, inverse, iterations)
+    warm_rows = int(rng.integers(0, n_rows + 1))
+    before = rng.integers(-127, 128, graph.n_messages).astype(np.int8)
+    patience = int(rng.integers(1, iterations + 1))
+    results = []
+    for backend in ("numpy", name):
+        ldpc.force(backend)
+        messages = ldpc.new_messages(graph)
+        messages[:] = before
+        found, errors = ldpc.decode(
+            graph,
+            llr,
+            target,
+            phi,
+            inverse,
+            iterations,
+            patience=patience,
+            messages=messages,
+            warm_rows=warm_rows,
+        )
+        results.append((found, errors.tolist(), messages.tolist()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("name", ldpc.backends())
+def test_two_short_runs_with_the_messages_kept_are_one_long_run(name: str) -> None:
+    rng = np.random.default_rng(6)
+    graph = a_graph(rng, z=64, n_columns=20, n_rows=8)
+    target = rng.integers(0, 2, graph.n_checks, np.uint8)
+    llr = np.full(graph.n_bits, 30, np.int8)
+    tables = a_table(rng)
     ldpc.force(name)
-    found = ldpc.decode(graph, llr, target, phi, inverse, iterations)
-    assert expected[0] == found[0]
-    assert np.array_equal(expected[1], found[1])
+    messages = ldpc.new_messages(graph)
+    assert ldpc.decode(graph, llr, target, *tables, 2, messages=messages)[0] == -2
+    after = ldpc.decode(graph, llr, target, *tables, 3, messages=messages, warm_rows=8)
+    whole = ldpc.decode(graph, llr, target, *tables, 5)
+    assert (after[0], whole[0]) == (-3, -5)
+    assert np.array_equal(after[1], whole[1])
+
+
+@pytest.mark.parametrize("name", ldpc.backends())
+def test_a_hopeless_decode_stops_when_its_patience_ends(name: str) -> None:
+    graph, tables = a_small_code()
+    rng = np.random.default_rng(7)
+    target = rng.integers(0, 2, graph.n_checks, np.uint8)  # half the checks: far too many errors
+    llr = np.full(graph.n_bits, 55, np.int8)
+    ldpc.force(name)
+    assert -20 < ldpc.decode(graph, llr, target, *tables, 1000, patience=3)[0] <= -3
+    assert ldpc.decode(graph, llr, target, *tables, 30)[0] == -30
+
+
+@pytest.mark.parametrize("name", ldpc.backends())
+def test_a_success_leaves_no_messages(name: str) -> None:
+    graph, tables = a_small_code()
+    errors = (np.random.default_rng(8).random(graph.n_bits) < 0.006).astype(np.uint8)
+    llr = np.full(graph.n_bits, 55, np.int8)
+    ldpc.force(name)
+    messages = ldpc.new_messages(graph)
+    messages.fill(1)
+    target = ldpc.syndrome(graph, errors)
+    assert ldpc.decode(graph, llr, target, *tables, 30, messages=messages)[0] > 0
+    assert not messages.any()
 
 
 @pytest.mark.parametrize("name", ldpc.backends())
 def test_a_success_meets_the_syndrome_exactly_and_finds_the_errors(name: str) -> None:
-    rng = np.random.default_rng(2)
-    graph = Graph(
-        256,
-        12,
-        np.array([0, 12, 24, 36], np.int32),
-        np.tile(np.arange(12, dtype=np.int32), 3),
-        rng.integers(0, 256, 36).astype(np.int32),
-    )
-    errors = (rng.random(graph.n_bits) < 0.006).astype(np.uint8)
-    x = np.maximum(np.arange(128), 0.25) / 12
-    phi = np.rint(-np.log(np.tanh(x / 2)) * 1000).astype(np.uint16)
-    sums = np.concatenate([np.maximum(np.arange(256), 0.25), np.arange(256) * 16 + 8]) / 1000
-    inverse = np.minimum(np.rint(-np.log(np.tanh(sums / 2)) * 12), 127).astype(np.uint8)
+    graph, tables = a_small_code()
+    errors = (np.random.default_rng(2).random(graph.n_bits) < 0.006).astype(np.uint8)
     ldpc.force(name)
     target = ldpc.syndrome(graph, errors)
     llr = np.full(graph.n_bits, 55, np.int8)
-    iterations, found = ldpc.decode(graph, llr, target, phi, inverse, 30)
+    iterations, found = ldpc.decode(graph, llr, target, *tables, 30)
     assert 0 < iterations <= 30
     assert np.array_equal(errors, found)
 
@@ -159,6 +220,16 @@ def test_arrays_of_the_wrong_size_never_reach_the_kernel() -> None:
     ):
         with pytest.raises(ValueError, match="expected"):
             ldpc.decode(graph, *wrong, 3)
+    right = (llr, target, phi, inverse, 3)
+    for options, words in (
+        ({"messages": ldpc.new_messages(graph)[1:]}, "expected"),
+        ({"messages": np.zeros(2 * graph.n_messages, np.int8)[::2]}, "not contiguous"),
+        ({"messages": ldpc.new_messages(graph), "warm_rows": 3}, "do not have messages"),
+        ({"warm_rows": 1}, "do not have messages"),
+        ({"patience": 0}, "patience 0 is below 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ldpc.decode(graph, *right, **options)
 
 
 def test_an_unknown_backend_is_refused_by_name() -> None:

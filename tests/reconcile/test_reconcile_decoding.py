@@ -1,0 +1,91 @@
+"""Bob's decoder goes on where the last round stopped, and keeps nothing longer than it must."""
+
+import numpy as np
+import numpy.typing as npt
+
+from qkdd.kernels import ldpc
+from qkdd.reconcile import decoding
+from qkdd.reconcile.codes import FRAME_BITS, code_for, graph
+from qkdd.reconcile.decoding import Decoder
+from qkdd.reconcile.frames import Frame
+
+QBER = 0.02
+CODE = code_for(0.85 * QBER)  # fails at first, and succeeds in a later round
+FRAME = Frame(0, FRAME_BITS, CODE)
+INTENSITIES = np.zeros(FRAME_BITS, np.uint8)
+
+
+def a_frame(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Alice's bits and Bob's."""
+    rng = np.random.default_rng(seed)
+    alice = rng.integers(0, 2, FRAME_BITS, np.uint8)
+    return alice, alice ^ (rng.random(FRAME_BITS) < QBER).astype(np.uint8)
+
+
+def parities(alice: npt.NDArray[np.uint8], round_no: int) -> npt.NDArray[np.uint8]:
+    return ldpc.syndrome(graph(CODE, 0, CODE.rows_after(round_no)), alice)
+
+
+def run(decoder: Decoder, alice, bob, frame: Frame = FRAME) -> int:
+    """Decode round after round; return the round that succeeded."""
+    for round_no in range(9):
+        found = decoder.correct(frame, round_no, bob, INTENSITIES, parities(alice, round_no))
+        if found is not None:
+            assert np.array_equal(found, alice)
+            return round_no
+    raise AssertionError("eight rounds were not enough")
+
+
+def messages_of(decoder: Decoder) -> list[npt.NDArray[np.int8]]:
+    return [kept.messages for kept in decoder._kept.values()]
+
+
+def test_a_frame_that_failed_goes_on_and_nothing_is_kept_once_it_succeeds() -> None:
+    decoder = Decoder(20_000, 40, None)
+    alice, bob = a_frame(1)
+    assert decoder.correct(FRAME, 0, bob, INTENSITIES, parities(alice, 0)) is None
+    (first,) = messages_of(decoder)
+    assert first.any()
+    assert run(decoder, alice, bob) > 0
+    assert not first.any()
+    assert messages_of(decoder) == []
+
+
+def test_going_on_takes_no_more_rounds_than_beginning_anew() -> None:
+    kept = anew = 0
+    for seed in range(6):
+        alice, bob = a_frame(seed)
+        kept += run(Decoder(20_000, 40, None), alice, bob)
+        forgetful = Decoder(20_000, 40, None)
+        for round_no in range(9):
+            forgetful.wipe()
+            if (
+                forgetful.correct(FRAME, round_no, bob, INTENSITIES, parities(alice, round_no))
+                is not None
+            ):
+                break
+        anew += round_no
+    assert kept <= anew
+
+
+def test_what_is_kept_is_wiped_with_its_frame_and_with_the_decoder() -> None:
+    alice, bob = a_frame(2)
+    other = Frame(FRAME_BITS, FRAME_BITS, CODE)
+    decoder = Decoder(20_000, 40, None)
+    for frame in (FRAME, other):
+        assert decoder.correct(frame, 0, bob, INTENSITIES, parities(alice, 0)) is None
+    first, second = messages_of(decoder)
+    decoder.forget(FRAME)
+    assert not first.any()
+    assert second.any()
+    del decoder
+    assert not second.any()
+
+
+def test_without_room_a_frame_begins_each_round_anew(monkeypatch) -> None:
+    monkeypatch.setattr(decoding, "KEPT_BYTES", 0)
+    alice, bob = a_frame(1)
+    decoder = Decoder(20_000, 40, None)
+    assert decoder.correct(FRAME, 0, bob, INTENSITIES, parities(alice, 0)) is None
+    assert messages_of(decoder) == []
+    assert run(decoder, alice, bob) > 0
