@@ -91,7 +91,11 @@ class Links:
         old = self._db.one("SELECT * FROM links WHERE link = ?", link)
         if old is not None and not rekey:
             raise StoreError(f"link {link} has a pre-shared key; a new one burns all its key")
+        with Secret.from_bytes(psk.reveal()[-DIGEST_KEY_BYTES:]) as digest_key:
+            psk_id = hmac.digest(digest_key.reveal(), b"qkdd psk name", "sha256")[:8]
+            sealed = self._segments.wrap_small(digest_key, link, "digest key")
         if old is not None:
+            self._refuse_again(old, psk_id)
             self.forget(link)
         n_bits = 8 * ((len(psk) - DIGEST_KEY_BYTES) // 2 * 2)
         layout = BlockLayout(n_bits, n_bits // 16, 0)
@@ -99,9 +103,6 @@ class Links:
         self._db.run(
             "UPDATE segments SET state = ?, auth_start = 0 WHERE id = ?", BlockState.LIVE, segment
         )
-        with Secret.from_bytes(psk.reveal()[-DIGEST_KEY_BYTES:]) as digest_key:
-            psk_id = hmac.digest(digest_key.reveal(), b"qkdd psk name", "sha256")[:8]
-            sealed = self._segments.wrap_small(digest_key, link, "digest key")
         kept = ("incarnation", "peer_incarnation", "next_block", "last_block")
         numbers = [old[name] for name in kept] if old is not None else [0, 0, 1, 0]
         self._db.run(
@@ -109,6 +110,14 @@ class Links:
             *(link, role, *numbers, psk_id, sealed),
             *(layout.auth_bytes, layout.auth_bytes, n_bits),
         )
+
+    def _refuse_again(self, old: sqlite3.Row, psk_id: bytes) -> None:
+        """Raise StoreError if this is the key that lies here and its first pads are spent: hash
+        keys and pads would repeat, and two tags under one pad give the hash key away."""
+        if psk_id == old["psk_id"] and max(old["tx_mark"], old["rx_mark"]) > 0:
+            raise StoreError(
+                f"link {old['link']}: this pre-shared key has been used before; make a new one"
+            )
 
     def forget(self, link: LinkId) -> None:
         """Shred everything of a link, its account too."""

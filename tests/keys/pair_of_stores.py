@@ -57,9 +57,9 @@ class Pair:
         self.bob = End(folder, "bob", "bob", **limits)
         self.ends = (self.alice, self.bob)
         self.pads_differ = 0
-        psk = random.Random("psk").randbytes(32 * 1024 + 5)
+        self.psk = random.Random("psk").randbytes(32 * 1024 + 5)
         for end in self.ends:
-            end.store.install_psk(LINK, end.role, Secret.from_bytes(psk))
+            end.store.install_psk(LINK, end.role, Secret.from_bytes(self.psk))
         self.key_dice = random.Random("key")
 
     def peer(self, end: End) -> End:

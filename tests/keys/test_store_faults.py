@@ -292,6 +292,21 @@ def test_a_re_keyed_link_starts_anew_and_keeps_its_numbers(pair) -> None:
     assert pair.alice.store.next_block_no(LINK) == 3
 
 
+def test_a_pre_shared_key_that_has_been_used_is_not_laid_in_again(pair) -> None:
+    def again() -> None:
+        pair.alice.store.install_psk(LINK, "alice", Secret.from_bytes(pair.psk), rekey=True)
+
+    again()  # nothing of it is used yet
+    pair.up()
+    first = pair.alice.store.take_tx(LINK, 32)
+    with pytest.raises(StoreError, match="used before"):
+        again()
+    pair.alice.store.raise_alarm(LINK, "test")
+    with pytest.raises(StoreError, match="used before"):
+        again()
+    assert pair.alice.store.account(LINK).authentication == 8 * len(first)
+
+
 def test_two_different_pre_shared_keys_are_told_apart_by_name(pair) -> None:
     psk = Secret.from_bytes(b"other psk".ljust(40_000, b"."))
     pair.bob.store.install_psk(LINK, "bob", psk, rekey=True)
