@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 import structlog
 import trio
 
-from qkdd.base.errors import LinkLost
+from qkdd.base.errors import LinkLost, QkdError
 from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
-from qkdd.daemon.distil import Send
-from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.key_turn import Turn, Wanted, answered_ids, take_turn
+from qkdd.daemon.mailbox import Mailbox, all_waiting
 from qkdd.daemon.store_service import StoreService
 from qkdd.keys.delivery import Reservation
 from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.messages import (
+    ID_BYTES,
     BlockBurned,
     BlockLive,
     BlockPrepared,
@@ -28,10 +29,9 @@ from qkdd.keys.messages import (
     Message,
     StoreAgreed,
     StoreState,
-    split_ids,
 )
 from qkdd.keys.state_parts import StateGatherer, cut_state
-from qkdd.keys.store import KeyStore
+from qkdd.keys.store import CONFIRM_BATCH, KeyStore
 
 log = structlog.get_logger(__name__)
 
@@ -51,20 +51,28 @@ KEY_MESSAGES = (
 HELD_TIMEOUT_S = 5.0
 LIVE_TIMEOUT_S = 20.0
 CONFIRM_EVERY_S = 1.0
+CONFIRM_PAUSE_S = 0.02
+"""Between two full messages of fates: settling them all at once would keep applications waiting."""
 EXPIRE_EVERY_S = 60.0
+
+
+class Say(Protocol):
+    """Sends messages in order, together if it can."""
+
+    async def __call__(self, *messages: msgspec.Struct) -> None: ...
 
 
 class KeyDesk:
     """Keeps two stores in step over a session; the only sender of key messages, in store order."""
 
-    def __init__(self, link: LinkId, store: StoreService, send: Send, mailbox: Mailbox) -> None:
+    def __init__(self, link: LinkId, store: StoreService, send: Say, mailbox: Mailbox) -> None:
         self._link = link
         self._store = store
         self._send = send
         self._mailbox = mailbox
         self._say, self._said = trio.open_memory_channel[msgspec.Struct](float("inf"))
         self._agreed = trio.Event()
-        self._held: dict[bytes, trio.Event] = {}
+        self._wanted: dict[bytes, Wanted] = {}
         self._live: dict[int, trio.Event] = {}
         self._over = False
         self._states = StateGatherer()
@@ -89,34 +97,61 @@ class KeyDesk:
                 nursery.start_soon(self._expire)
         finally:
             self._over = True
-            for event in (*self._held.values(), *self._live.values()):
+            for event in self._live.values():
                 event.set()
+            for wanted in self._wanted.values():
+                wanted.answered.set()
 
     async def _speak(self) -> None:
         async for message in self._said:
-            await self._send(message)
+            await self._send(message, *all_waiting(self._said))
 
     async def _listen(self) -> None:
         while True:
-            message = await self._mailbox.get(*KEY_MESSAGES)
-            if isinstance(message, StoreState):
-                state = self._states.receive(message)
-                if state is None:
-                    continue
-                message = state
-            await self._carry_out(message)  # type: ignore[arg-type]  # get() returns one of them
-            if isinstance(message, KeysHeld):
-                for key_id in split_ids(message.held) + split_ids(message.refused):
-                    if key_id in self._held:
-                        self._held[key_id].set()
-            elif isinstance(message, StoreAgreed):
+            first = await self._mailbox.get(*KEY_MESSAGES)
+            messages: list[Message] = []
+            for message in (first, *self._mailbox.waiting()):
+                if isinstance(message, StoreState):
+                    state = self._states.receive(message)
+                    if state is None:
+                        continue
+                    message = state
+                messages.append(message)  # type: ignore[arg-type]  # the mailbox takes no others
+            if messages:
+                await self._carry_out(messages)
+            if any(isinstance(message, StoreAgreed) for message in messages):
                 self._agreed.set()
 
-    async def _carry_out(self, message: Message) -> None:
+    async def _carry_out(self, messages: Sequence[Message]) -> None:
+        """Whatever has come shares one commit, with the deliveries that waited for it."""
+        ready = self._ready(messages)
         now_s = int(time.time())
-        await self._store.do(
-            lambda store: store.receive(self._link, message, now_s), then=self._queue
-        )
+        try:
+            turn = await self._store.do(
+                lambda store: take_turn(store, self._link, messages, ready, now_s),
+                then=self._turned,
+            )
+        except QkdError as error:
+            for wanted in ready:
+                wanted.finish(error)
+            raise
+        finally:
+            for wanted in ready:
+                wanted.finish(LinkLost(f"link {self._link}: the session was lost"))
+        if turn.error is not None:
+            raise turn.error
+
+    def _ready(self, messages: Sequence[Message]) -> list[Wanted]:
+        """Return the requests for which the peer's last answer is among ``messages``."""
+        answered = [(key_id, self._wanted.get(key_id)) for key_id in answered_ids(messages)]
+        return [one for key_id, one in answered if one is not None and one.peer_answered(key_id)]
+
+    def _turned(self, turn: Turn) -> None:
+        self._queue(turn.answers)
+        for wanted, outcome in turn.delivered:
+            if isinstance(outcome, DamagedBlock):
+                self._tell_damage(outcome)
+            wanted.finish(outcome)
 
     def _queue(self, messages: Sequence[msgspec.Struct]) -> None:
         """Queue for sending what the store has just committed, and note blocks that are live."""
@@ -129,11 +164,16 @@ class KeyDesk:
         """Tell the peer, once a second, what became of the keys it holds."""
         await self._agreed.wait()
         while True:
-            await trio.sleep(CONFIRM_EVERY_S)
-            await self._store.do(
-                lambda store: store.confirmations(self._link),
-                then=lambda message: self._queue([message] if message is not None else []),
-            )
+            n_keys = await self._confirm_some()
+            await trio.sleep(CONFIRM_PAUSE_S if n_keys == CONFIRM_BATCH else CONFIRM_EVERY_S)
+
+    async def _confirm_some(self) -> int:
+        """Tell the fates of up to CONFIRM_BATCH keys; return of how many."""
+        message = await self._store.do(
+            lambda store: store.confirmations(self._link),
+            then=lambda message: self._queue([message] if message is not None else []),
+        )
+        return 0 if message is None else (len(message.delivered) + len(message.burned)) // ID_BYTES
 
     async def _expire(self) -> None:
         while True:
@@ -189,42 +229,45 @@ class KeyDesk:
             ),
             then=self._announce,
         )
-        key_ids = [record.key_id for record in reservation.records]
-        await self._wait_held(key_ids)
-        return list(zip(key_ids, await self._deliver(key_ids), strict=True))
+        wanted = self._wanted[reservation.records[0].key_id.bytes]
+        await self._wait_answered(wanted)
+        return list(zip(wanted.key_ids, await self._delivered(wanted), strict=True))
 
-    async def _deliver(self, key_ids: Sequence[UUID]) -> list[Secret]:
+    async def _delivered(self, wanted: Wanted) -> list[Secret]:
         """All or none: if one is not to be had, the others are burned."""
         try:
-            return await self._ask(lambda store: store.deliver_to_master(self._link, key_ids))
+            return await wanted.secrets()
         except KeyNotFound as error:
-            await self._burn(key_ids)
+            await self._burn(wanted)
             raise LinkLost(
                 f"link {self._link}: the peer refused keys, or the session was lost; they are "
                 "burned"
             ) from error
-        except DamagedBlock:
-            await self._burn(key_ids)
+        except (LinkLost, DamagedBlock):
+            await self._burn(wanted)
             raise
 
-    async def _burn(self, key_ids: Sequence[UUID]) -> None:
-        await self._store.do(lambda store: store.burn_keys(self._link, key_ids))
+    async def _burn(self, wanted: Wanted) -> None:
+        await self._store.do(lambda store: store.burn_keys(self._link, wanted.key_ids))
 
     def _announce(self, reservation: Reservation) -> None:
-        for record in reservation.records:
-            self._held[record.key_id.bytes] = trio.Event()
+        wanted = Wanted([record.key_id for record in reservation.records])
+        for key_id in wanted.key_ids:
+            self._wanted[key_id.bytes] = wanted
         self._say.send_nowait(reservation.announcement)
 
-    async def _wait_held(self, key_ids: Sequence[UUID]) -> None:
+    async def _wait_answered(self, wanted: Wanted) -> None:
         try:
-            with trio.move_on_after(HELD_TIMEOUT_S) as scope:
-                for key_id in key_ids:
-                    await self._held[key_id.bytes].wait()
+            with trio.move_on_after(HELD_TIMEOUT_S):
+                await wanted.answered.wait()
+        except trio.Cancelled:
+            wanted.give_up()
+            raise
         finally:
-            for key_id in key_ids:
-                del self._held[key_id.bytes]
-        if scope.cancelled_caught or self._over:
-            await self._burn(key_ids)
+            for key_id in wanted.key_ids:
+                del self._wanted[key_id.bytes]
+        if not wanted.in_work:
+            await self._burn(wanted)
             raise LinkLost(f"link {self._link}: the peer did not confirm the keys; they are burned")
 
     async def _ask(
@@ -234,6 +277,9 @@ class KeyDesk:
         try:
             return await self._store.do(operation, then=then)
         except DamagedBlock as damage:
-            log.error("block damaged", link=self._link, block_no=damage.block_no)
-            self._say.send_nowait(BlockBurned(block_no=damage.block_no))
+            self._tell_damage(damage)
             raise
+
+    def _tell_damage(self, damage: DamagedBlock) -> None:
+        log.error("block damaged", link=self._link, block_no=damage.block_no)
+        self._say.send_nowait(BlockBurned(block_no=damage.block_no))

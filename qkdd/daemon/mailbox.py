@@ -9,11 +9,22 @@ import trio
 from qkdd.base.errors import PeerError
 
 T = TypeVar("T", bound=msgspec.Struct)
+M = TypeVar("M")
 
 QUEUE_MESSAGES = 16
 """A block's clicks come as 60 messages of half a megabyte: what does not fit waits in the peer.
 The two ends of a block talk in turns, and where they overlap (syndromes and verdicts) the answers
 are a few bytes each: neither can fill the other's queue while its own is full."""
+
+
+def all_waiting(channel: trio.MemoryReceiveChannel[M]) -> list[M]:
+    """Take what a channel holds at this moment."""
+    messages: list[M] = []
+    while True:
+        try:
+            messages.append(channel.receive_nowait())
+        except trio.WouldBlock:
+            return messages
 
 
 class Mailbox:
@@ -24,7 +35,15 @@ class Mailbox:
         self._send, self._receive = trio.open_memory_channel[msgspec.Struct](QUEUE_MESSAGES)
 
     async def put(self, message: msgspec.Struct) -> None:
-        await self._send.send(message)
+        """Put it in, at once if there is room: what came in one batch is then taken in one turn."""
+        try:
+            self._send.send_nowait(message)
+        except trio.WouldBlock:
+            await self._send.send(message)
+
+    def waiting(self) -> list[msgspec.Struct]:
+        """Take all that has come."""
+        return all_waiting(self._receive)
 
     async def any(self) -> msgspec.Struct:
         """Wait for the next message, whatever it is."""

@@ -20,7 +20,7 @@ from qkdd.keys.schema import KeyState
 from qkdd.keys.streams import AuthLeft
 
 T = TypeVar("T")
-CONFIRM_BATCH = 1_024
+CONFIRM_BATCH = 64
 
 
 class KeyStore(StoreCore):

@@ -78,21 +78,22 @@ class PeerSession:
         self._messages_sent = self._messages_received = 0
         self._auth_bytes_sent = self._auth_bytes_received = 0
 
-    async def send(self, message: msgspec.Struct) -> None:
-        """Queue ``message``; waits while a batch's worth is queued already.
+    async def send(self, *messages: msgspec.Struct) -> None:
+        """Queue ``messages``, into one batch if they fit; waits while a batch's worth is queued.
 
-        Error handling: ValueError if it is no message or above 1 MiB; LinkLost once the session
+        Error handling: ValueError if one is no message or above 1 MiB; LinkLost once the session
         is over. That it was queued says nothing of its arrival.
         """
-        data = encode_message(message)
+        encoded = [encode_message(message) for message in messages]
         await trio.lowlevel.checkpoint()
-        while self._queued_bytes and self._queued_bytes + len(data) > MAX_QUEUED_BYTES:
+        for data in encoded:
+            while self._queued_bytes and self._queued_bytes + len(data) > MAX_QUEUED_BYTES:
+                self._refuse_if_over()
+                await self._room.park()
             self._refuse_if_over()
-            await self._room.park()
-        self._refuse_if_over()
-        self._outbox.append(data)
-        self._queued_bytes += len(data)
-        self._work.unpark()
+            self._outbox.append(data)
+            self._queued_bytes += len(data)
+            self._work.unpark()
 
     async def drain(self) -> None:
         """Wait until all that was queued has left this process.
@@ -154,7 +155,8 @@ class PeerSession:
         """
         if self._deaf:
             raise LinkLost(f"the session with {self.peer} is over")
-        await trio.lowlevel.checkpoint()
+        if not self._inbox:  # one batch is taken in one turn of the loop
+            await trio.lowlevel.checkpoint()
         try:
             while not self._inbox:
                 await self._receive_batch()

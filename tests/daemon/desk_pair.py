@@ -48,13 +48,13 @@ class DeskEnd:
     meddle: Meddler = field(default=lambda message: message)
     """What becomes of what this end says; None loses it."""
 
-    async def send(self, message: msgspec.Struct) -> None:
+    async def send(self, *messages: msgspec.Struct) -> None:
         await trio.lowlevel.checkpoint()
-        told = self.meddle(message)
+        told = [one for one in map(self.meddle, messages) if one is not None]
         assert self.peer is not None
-        if told is not None and self.peer.mailbox is not None:
-            (heard,) = decode_batch(join_batch([encode_message(told)]))
-            await self.peer.mailbox.put(heard)
+        if told and self.peer.mailbox is not None:
+            for heard in decode_batch(join_batch([encode_message(one) for one in told])):
+                await self.peer.mailbox.put(heard)
 
     def account(self) -> Account:
         return self.store.account(LINK)

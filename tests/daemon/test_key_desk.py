@@ -11,7 +11,7 @@ from qkdd.base.errors import LinkLost, OutOfKey
 from qkdd.base.secret import Secret
 from qkdd.daemon.key_desk import HELD_TIMEOUT_S
 from qkdd.deliver.request import DecRequest, EncRequest, HttpError, StatusRequest
-from qkdd.keys.messages import KeysAnnounced, KeysConfirmed, KeysHeld
+from qkdd.keys.messages import KeysAnnounced, KeysConfirmed, KeysHeld, split_ids
 from tests.daemon.desk_pair import LINK, DeskEnd, DeskPair, desk_pair, lose
 
 ASKED = EncRequest("alpha", ("beta",), 2, 256)
@@ -110,21 +110,30 @@ async def test_keys_that_the_peer_refuses_are_an_error_of_the_link_and_burned(
         assert after.burned - before.burned == 2 * 256
 
 
-async def test_a_session_opened_anew_between_held_and_delivered_is_an_error_of_the_link(
+async def test_keys_that_are_burned_before_the_peer_confirms_them_are_an_error_of_the_link(
     tmp_path: Path, patient_clock: trio.testing.MockClock
 ) -> None:
-    async with desk_pair(tmp_path) as pair, pair.session():
+    async with desk_pair(tmp_path) as pair, pair.session(), trio.open_nursery() as nursery:
         await pair.block()
-        desk = pair.alice.up()
-        wait_held = desk._wait_held
+        kept: list[KeysHeld] = []
 
-        async def held_and_then_burned(key_ids: list[UUID]) -> None:
-            await wait_held(key_ids)
-            await pair.alice.service.do(lambda store: store.burn_keys(LINK, key_ids))
+        def keep(message: msgspec.Struct) -> msgspec.Struct | None:
+            if isinstance(message, KeysHeld):
+                kept.append(message)
+                return None
+            return message
 
-        desk._wait_held = held_and_then_burned  # type: ignore[method-assign]
-        with pytest.raises(LinkLost, match="burned"):
-            await pair.alice.office.new_keys(ASKED)
+        async def ask() -> None:
+            with pytest.raises(LinkLost, match="burned"):
+                await pair.alice.office.new_keys(ASKED)
+
+        pair.bob.meddle = keep
+        nursery.start_soon(ask)
+        await trio.sleep(1.0)
+        key_ids = [UUID(bytes=key_id) for key_id in split_ids(kept[0].held)]
+        await pair.alice.service.do(lambda store: store.burn_keys(LINK, key_ids))
+        assert pair.alice.mailbox is not None
+        await pair.alice.mailbox.put(kept[0])
 
 
 async def test_a_cut_peer_learns_later_what_became_of_the_keys_it_holds(

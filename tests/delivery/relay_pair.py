@@ -83,8 +83,10 @@ async def relay_pair(folder: Path, *, stock_bytes: int = 64 * 1024) -> AsyncIter
     states = {end.node: end.store.begin_session(LINK, marks[end.peer]) for end in (a, b)}
 
     def wire(end: End, other: End) -> None:
-        async def send(message: msgspec.Struct) -> None:
-            await other.mailbox.put(message)
+        async def send(*messages: msgspec.Struct) -> None:
+            await trio.lowlevel.checkpoint()
+            for message in messages:
+                await other.mailbox.put(message)
 
         end.desk = KeyDesk(LINK, end.service, send, end.mailbox)
         end.office.open_desk(LINK, end.desk)
@@ -122,7 +124,7 @@ def _end(folder: Path, node: str, peer: str, psk: bytes) -> End:
     office = KeyOffice(NodeId(node), {NodeId(peer): LINK}, service, SETTINGS, limits)
     mailbox = Mailbox(*KEY_MESSAGES)
 
-    async def nowhere(_message: msgspec.Struct) -> None:
+    async def nowhere(*_messages: msgspec.Struct) -> None:
         raise RuntimeError("the pair is not wired yet")
 
     desk = KeyDesk(LINK, service, nowhere, mailbox)

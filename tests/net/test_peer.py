@@ -153,6 +153,13 @@ async def test_what_waits_shares_one_batch_and_one_tag() -> None:
     assert sent.queued_bytes == 0
 
 
+async def test_messages_that_are_sent_together_arrive_together() -> None:
+    async with sessions(*two_ends(), memory_stream_pair()) as (at_a, at_b):
+        await at_a.send(*map(number, range(20)))
+        assert await gather(at_b, 20) == [number(n) for n in range(20)]
+        assert at_b.statistics().batches_received == 1
+
+
 def half_a_batch(n: int) -> Clicks:
     return Clicks(block_no=n, chunk=0, n_clicks=1, gaps=bytes(MAX_QUEUED_BYTES // 2), bases=b"")
 
