@@ -11,6 +11,9 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from qkdd.base.errors import StoreError
+from qkdd.base.ids import LinkId
+from qkdd.base.secret import Secret
+from qkdd.keys.layout import Direction
 from qkdd.keys.store import KeyStore
 
 T = TypeVar("T")
@@ -88,6 +91,11 @@ class StoreService:
             If the group could not be committed: the operation has then not happened.
         """
         return await self._ask(_Job(operation, then, alone=False))
+
+    def pads(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret | None:
+        """Take authentication key that is on disk as burned, without waiting for a commit; None if
+        there is none: then ask the store alone."""
+        return self._store.take_ready(link, direction, n_bytes)
 
     async def alone(self, operation: Callable[[KeyStore], T]) -> T:
         """Run an operation that commits by itself (authentication key, opening a session)."""

@@ -69,6 +69,25 @@ class Owner:
         self._blocks = blocks
         self._segments = segments
         self._copies = copies
+        self._most_open: dict[LinkId, int] = {}
+
+    def open_keys(self, link: LinkId, number: int, limit: int) -> int:
+        """Return a number that open keys (reserved, or not settled) do not exceed, and count on
+        ``number`` more; exact if it is above ``limit``.
+
+        Only reservations open keys, so that rows need not be counted while the sum of all of them
+        since the last count is below the limit.
+        """
+        most = self._most_open.get(link, limit)
+        if most + number > limit:
+            row = self._db.one(
+                "SELECT count(*) AS n FROM keys WHERE link = ? AND state IN (?, ?, ?, ?)",
+                *(link, KeyState.RESERVED, KeyState.AWARE, KeyState.DELIVERED, KeyState.BURNED),
+            )
+            assert row is not None
+            most = int(row["n"])
+        self._most_open[link] = most + number
+        return most
 
     def available(self, link: LinkId, n_bytes: int) -> int:
         """Return how many keys of ``n_bytes`` our half could give."""

@@ -14,9 +14,8 @@ from qkdd.keys import messages
 from qkdd.keys.account import Account, account_of, check
 from qkdd.keys.core import StoreCore
 from qkdd.keys.delivery import Order, Reservation
-from qkdd.keys.layout import BlockLayout, Role, half_of
+from qkdd.keys.layout import BlockLayout, Direction, Role, half_of
 from qkdd.keys.messages import AuthMarks, BlockLive, BlockPrepared, KeysConfirmed, StoreState
-from qkdd.keys.schema import KeyState
 from qkdd.keys.streams import AuthLeft
 
 T = TypeVar("T")
@@ -85,6 +84,13 @@ class KeyStore(StoreCore):
     def take_rx(self, link: LinkId, n_bytes: int) -> Secret:
         """Take the next bytes to check tags with."""
         return self._streams.take(link, "rx", n_bytes)
+
+    def take_ready(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret | None:
+        """Take pads that are burned on disk ahead, or None: then ask :meth:`take_tx` or _rx.
+
+        The one operation that may run beside another, in another thread.
+        """
+        return self._streams.take_ready(link, direction, n_bytes)
 
     def auth_left(self, link: LinkId) -> AuthLeft:
         return self._streams.left(link)
@@ -168,13 +174,9 @@ class KeyStore(StoreCore):
                 f"link {link}: {min(left.tx, left.rx)} bytes of authentication key, the floor "
                 f"is {floor}"
             )
-        row = self._db.one(
-            "SELECT count(*) AS n FROM keys WHERE link = ? AND state IN (?, ?, ?, ?)",
-            *(link, KeyState.RESERVED, KeyState.AWARE, KeyState.DELIVERED, KeyState.BURNED),
-        )
-        assert row is not None
-        if row["n"] + number > self.settings.max_open_keys:
-            raise OutOfKey(f"link {link}: {row['n']} keys are open, the peer does not settle")
+        n_open = self._owner.open_keys(link, number, self.settings.max_open_keys)
+        if n_open + number > self.settings.max_open_keys:
+            raise OutOfKey(f"link {link}: {n_open} keys are open, the peer does not settle")
 
     def deliver_to_master(self, link: LinkId, key_ids: Sequence[UUID]) -> list[Secret]:
         """Return the master's copies of held keys, all or none, delivered on disk before."""
@@ -266,11 +268,12 @@ class KeyStore(StoreCore):
         stored = account_of(self._db.all, self._links.row(link))
         if self._links.row(link)["alarm"] is not None:
             return stored
-        tx, rx = self._streams.stream(link, "tx"), self._streams.stream(link, "rx")
         row = self._links.row(link)
-        spent = tx.spent + rx.spent
-        ahead = tx.held + rx.held
-        skipped = tx.mark - tx.spent + rx.mark - rx.spent - ahead
+        with self._streams.still():
+            tx, rx = self._streams.stream(link, "tx"), self._streams.stream(link, "rx")
+            spent = tx.spent + rx.spent
+            ahead = tx.held + rx.held
+            skipped = tx.mark - tx.spent + rx.mark - rx.spent - ahead
         exact = replace(
             stored,
             authentication=8 * spent,

@@ -2,9 +2,16 @@
 
 A stream's bytes are counted from the pre-shared key's first byte through the authentication part
 of every block that went live, in block order, so that a position means the same at both ends.
+
+The store is used by one thread at a time, with one exception: :meth:`Streams.take_ready` hands out
+what the window holds while another thread may be in a commit. A lock keeps the two apart; it is
+held wherever a stream moves, disk and all, and the one who must not wait does not.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 
 from qkdd.base.errors import OutOfKey, StoreError
 from qkdd.base.ids import LinkId
@@ -64,6 +71,13 @@ class Streams:
         self._links = links
         self._stride_bytes = stride_bytes
         self._streams: dict[tuple[LinkId, Direction], Stream] = {}
+        self._moving = RLock()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nothing is taken meanwhile, so that several numbers of a stream belong together."""
+        with self._moving:
+            yield
 
     def stream(self, link: LinkId, direction: Direction) -> Stream:
         stream = self._streams.get((link, direction))
@@ -76,10 +90,11 @@ class Streams:
     def forget(self, link: LinkId) -> None:
         """Wipe the windows of a link (re-key, alarm)."""
         directions: tuple[Direction, Direction] = ("tx", "rx")
-        for direction in directions:
-            stream = self._streams.pop((link, direction), None)
-            if stream is not None:
-                stream.window.wipe()
+        with self._moving:
+            for direction in directions:
+                stream = self._streams.pop((link, direction), None)
+                if stream is not None:
+                    stream.window.wipe()
 
     def wipe(self) -> None:
         for link, _ in list(self._streams):
@@ -97,15 +112,28 @@ class Streams:
 
     def take(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret:
         """Hand out the next bytes of a stream, which are burned on disk before."""
-        stream = self.stream(link, direction)
-        if stream.broken:
-            raise StoreError(f"link {link}: the {direction} stream is damaged; reconnect")
-        if stream.held < n_bytes:
-            self._refill(link, direction, stream, n_bytes)
-        pad = Secret.from_bytes(stream.window.reveal()[stream.at : stream.at + n_bytes])
-        stream.drop(n_bytes)
-        stream.spent += n_bytes
-        return pad
+        with self._moving:
+            stream = self.stream(link, direction)
+            if stream.broken:
+                raise StoreError(f"link {link}: the {direction} stream is damaged; reconnect")
+            if stream.held < n_bytes:
+                self._refill(link, direction, stream, n_bytes)
+            return _next(stream, n_bytes)
+
+    def take_ready(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret | None:
+        """Hand out the next bytes if they are burned on disk already and nobody moves a stream.
+
+        Any thread may ask, at any time; None means :meth:`take`.
+        """
+        if not self._moving.acquire(blocking=False):
+            return None
+        try:
+            stream = self._streams.get((link, direction))
+            if stream is None or stream.broken or stream.held < n_bytes:
+                return None
+            return _next(stream, n_bytes)
+        finally:
+            self._moving.release()
 
     def _refill(self, link: LinkId, direction: Direction, stream: Stream, n_bytes: int) -> None:
         """Move the mark ahead and sync it, then let the window have the bytes before it."""
@@ -165,15 +193,16 @@ class Streams:
 
     def skip(self, link: LinkId, direction: Direction, to: int) -> None:
         """Burn up to position ``to``; less than the present position changes nothing."""
-        stream = self.stream(link, direction)
-        stream.broken = False
-        with self._db.transaction():
+        with self._moving:
+            stream = self.stream(link, direction)
+            stream.broken = False
+            with self._db.transaction():
+                if to > stream.mark:
+                    self._move(link, direction, stream, to, None)
             if to > stream.mark:
-                self._move(link, direction, stream, to, None)
-        if to > stream.mark:
-            stream.replace(Secret(0), to)
-        elif to > stream.position:
-            stream.drop(to - stream.position)
+                stream.replace(Secret(0), to)
+            elif to > stream.position:
+                stream.drop(to - stream.position)
 
     def _skip_damage(
         self, link: LinkId, direction: Direction, stream: Stream, damage: Damaged
@@ -192,7 +221,7 @@ class Streams:
 
     def credit(self, link: LinkId, tx_spent: int, rx_spent: int) -> None:
         """Count bytes as spent that the peer knows of and a crash made us forget."""
-        with self._db.transaction():
+        with self._moving, self._db.transaction():
             self.stream(link, "tx").spent += tx_spent
             self.stream(link, "rx").spent += rx_spent
             self.persist(link)
@@ -203,3 +232,11 @@ class Streams:
             "UPDATE links SET tx_spent = ?, rx_spent = ? WHERE link = ?",
             *(self.stream(link, "tx").spent, self.stream(link, "rx").spent, link),
         )
+
+
+def _next(stream: Stream, n_bytes: int) -> Secret:
+    """Move the next bytes out of the window."""
+    pad = Secret.from_bytes(stream.window.reveal()[stream.at : stream.at + n_bytes])
+    stream.drop(n_bytes)
+    stream.spent += n_bytes
+    return pad

@@ -84,7 +84,9 @@ class Pair:
         receiver = self.peer(sender)
         message = sender.outbox.popleft()
         try:
-            pads = sender.store.take_tx(LINK, PAD_BYTES), receiver.store.take_rx(LINK, PAD_BYTES)
+            ready = sender.store.take_ready(LINK, "tx", PAD_BYTES)
+            sent = ready if ready is not None else sender.store.take_tx(LINK, PAD_BYTES)
+            pads = sent, receiver.store.take_rx(LINK, PAD_BYTES)
         except OutOfKey:
             self.cut()
             return False
