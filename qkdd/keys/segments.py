@@ -46,6 +46,8 @@ class Segments:
         self._vault = vault
         self._node = node
         self._keys: OrderedDict[int, SegmentKey] = OrderedDict()
+        self._scratch = Secret(CHUNK_BYTES)
+        """Where chunks are opened; zeros but for the moment of it."""
 
     def context(self, link: str, what: str) -> bytes:
         """Return what every seal of a link is bound to."""
@@ -113,14 +115,16 @@ class Segments:
             try:
                 if row is None or not isinstance(row["data"], bytes):
                     raise SealBroken
-                with self._key(segment).open(region, piece.number, row["data"]) as plain:
-                    if len(plain) < piece.start + piece.n_bytes:
-                        raise SealBroken
-                    target[done : done + piece.n_bytes] = plain.reveal()[
-                        piece.start : piece.start + piece.n_bytes
-                    ]
+                plain = self._scratch.reveal()
+                n_bytes = self._key(segment).open_into(region, piece.number, row["data"], plain)
+                end = piece.start + piece.n_bytes
+                if n_bytes < end:
+                    raise SealBroken
+                target[done : done + piece.n_bytes] = plain[piece.start : end]
             except SealBroken as error:
                 raise Damaged(segment, region, piece.number) from error
+            finally:
+                self._scratch.reveal()[:] = bytes(CHUNK_BYTES)
             done += piece.n_bytes
 
     def dispose(self, segment: int, region: Region, offset: int, n_bytes: int) -> None:

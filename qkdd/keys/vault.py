@@ -39,16 +39,25 @@ class SegmentKey:
         return self._aead.encrypt(nonce, plain, bound)
 
     def open(self, region: Region, number: int, sealed: bytes) -> Secret:
-        nonce, bound = self._place(region, number)
-        if len(sealed) < TAG_BYTES:
-            raise SealBroken
-        plain = Secret(len(sealed) - TAG_BYTES)
+        plain = Secret(max(0, len(sealed) - TAG_BYTES))
         try:
-            self._aead.decrypt_into(nonce, sealed, bound, plain.reveal())
-        except InvalidTag as error:
+            self.open_into(region, number, sealed, plain.reveal())
+        except SealBroken:
             plain.wipe()
-            raise SealBroken from error
+            raise
         return plain
+
+    def open_into(self, region: Region, number: int, sealed: bytes, into: memoryview) -> int:
+        """Open a chunk to the beginning of ``into``, which the caller wipes; return its length."""
+        nonce, bound = self._place(region, number)
+        n_bytes = len(sealed) - TAG_BYTES
+        if not 0 <= n_bytes <= len(into):
+            raise SealBroken
+        try:
+            self._aead.decrypt_into(nonce, sealed, bound, into[:n_bytes])
+        except InvalidTag as error:
+            raise SealBroken from error
+        return n_bytes
 
 
 class Vault:

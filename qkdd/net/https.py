@@ -150,13 +150,13 @@ async def _receive(
     http: h11.Connection, stream: "trio.SSLStream[trio.SocketStream]", caller: str | None
 ) -> HttpRequest | None:
     """Read one request; None at the end of the connection. Too long a body is cut, not kept."""
-    with trio.fail_after(IDLE_TIMEOUT_S):
+    with trio.fail_after(IDLE_TIMEOUT_S) as patience:
         head = await _next_event(http, stream)
-    if isinstance(head, h11.ConnectionClosed):
-        return None
-    assert isinstance(head, h11.Request)
-    body = bytearray()
-    with trio.fail_after(BODY_TIMEOUT_S):
+        if isinstance(head, h11.ConnectionClosed):
+            return None
+        assert isinstance(head, h11.Request)
+        body = bytearray()
+        patience.deadline = trio.current_time() + BODY_TIMEOUT_S
         while isinstance(event := await _next_event(http, stream), h11.Data):
             if len(body) <= MAX_BODY_BYTES:
                 body += event.data
@@ -178,7 +178,8 @@ async def _next_event(
 async def _send(
     http: h11.Connection, stream: "trio.SSLStream[trio.SocketStream]", response: Response
 ) -> None:
-    """Send, and wipe the body whatever happens."""
+    """Send in one piece, and wipe the body whatever happens."""
+    text = bytearray()
     try:
         headers = [
             ("Content-Length", str(len(response.body))),
@@ -190,13 +191,14 @@ async def _send(
             headers.append(("Allow", response.allow))
         reason = HTTPStatus(response.status).phrase.encode()
         head = h11.Response(status_code=response.status, headers=headers, reason=reason)
+        text = bytearray(http.send(head) or b"")
+        text.extend(response.body)  # its length is declared: HTTP adds nothing to it
+        http.send_with_data_passthrough(h11.Data(data=response.body))  # type: ignore[arg-type]
+        http.send(h11.EndOfMessage())
         with trio.fail_after(SEND_TIMEOUT_S):
-            await stream.send_all(http.send(head) or b"")
-            body = h11.Data(data=response.body)  # type: ignore[arg-type]  # passed through as it is
-            for piece in http.send_with_data_passthrough(body) or []:
-                await stream.send_all(piece)
-            await stream.send_all(http.send(h11.EndOfMessage()) or b"")
+            await stream.send_all(text)
     finally:
+        _wiped(text)
         _wiped(response.body)
 
 

@@ -11,7 +11,7 @@ from qkdd.base.secret import Secret
 from qkdd.deliver.body import key_container
 
 
-@given(st.lists(st.tuples(st.uuids(), st.binary(max_size=100)), max_size=5))
+@given(st.lists(st.tuples(st.uuids(), st.binary(max_size=300)), max_size=5))
 def test_a_container_reads_back_as_its_keys(keys: list[tuple[UUID, bytes]]) -> None:
     body = key_container([(key_id, Secret.from_bytes(key)) for key_id, key in keys])
     assert json.loads(bytes(body)) == {
