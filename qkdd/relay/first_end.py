@@ -80,7 +80,7 @@ class FirstEnd:
 
     def tick(self, now_s: float, current_e: int) -> tuple[FirstAction, ...]:
         """Void what is too old, announce ahead, bind. ``current_e`` is the present epoch."""
-        self.down.expired(now_s, self._times.hold_s)
+        self.down.expired(now_s, self._times.hold_s)  # the bound ones are keys, with longer time
         limit_s = now_s - self._times.confirm_timeout_s
         old = [e for e in self._open if self._open[e].bound_s <= limit_s]
         past = [e for e in self._unbound if e <= current_e]
@@ -109,7 +109,6 @@ class FirstEnd:
             del self._unbound[number]
             ref = self.down.bind_next(number, now_s)
             assert ref is not None
-            self.down.keep(number)
             self._open[number].bound_s = now_s
             refs[number] = ref
         return tuple(SendDown(one) for one in self._speech.bindings(refs))

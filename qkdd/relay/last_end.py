@@ -118,7 +118,8 @@ class LastEnd:
             case LaneOpen():
                 return self._opened(message)
             case LaneAnnounce():
-                return self._announced(message)
+                self._announced(message)
+                return ()
             case LaneBind():
                 return (*self._bound(message, now_s), *self._batch(now_s))
             case LaneWave():
@@ -139,16 +140,13 @@ class LastEnd:
             voids += self._void(bound, up=True)
         for number in found.new:
             self._open.open(number, Arriving(wave=self._wave))
-        self._open.follow(message)
         return voids
 
-    def _announced(self, message: LaneAnnounce) -> tuple[SendUp, ...]:
+    def _announced(self, message: LaneAnnounce) -> None:
         fresh = [number for number in message.run if number >= self._open.next_number]
         self._open.check_room(len(fresh))
-        closed = [n for n in message.run if n < self._open.next_number and n not in self._open]
         for number in fresh:
             self._open.open(number, Arriving(wave=self._wave))
-        return tuple(SendUp(void) for void in self._speech.voids(closed))
 
     def _bound(self, message: LaneBind, now_s: float) -> tuple[LastAction, ...]:
         held = set(self.held)

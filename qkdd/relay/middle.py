@@ -134,11 +134,9 @@ class LaneRelay:
     def _announced(self, message: LaneAnnounce, now_s: float) -> tuple[RelayAction, ...]:
         fresh = [number for number in message.run if number >= self._open.next_number]
         self._open.check_room(len(fresh))
-        closed = [n for n in message.run if n < self._open.next_number and n not in self._open]
         for number in fresh:
             self._add(number)
         return (
-            *(SendUp(void) for void in self._speech.voids(closed)),
             *(SendDown(one) for one in self._speech.announcements(fresh)),
             *self._bind(now_s),
         )

@@ -28,7 +28,6 @@ class _Bound:
     since_s: float
     born: bool
     used: bool = False
-    kept: bool = False
 
 
 class UnitPool:
@@ -120,10 +119,6 @@ class UnitPool:
         self._wipe(self._bound[number].ref)
         self._bound[number].used = True
 
-    def keep(self, number: int) -> None:
-        """Let the unit outlive the time limit: it is the end-to-end key at an end of the lane."""
-        self._bound[number].kept = True
-
     def settle(self, number: int, *, relayed: bool) -> None:
         """Count the number's unit, wipe it if it is left, and forget the number."""
         bound = self._bound.pop(number, None)
@@ -149,13 +144,13 @@ class UnitPool:
             self.account.came_through()
 
     def expired(self, now_s: float, hold_s: float) -> list[int]:
-        """Burn free units older than ``hold_s``; return the numbers to void for their age."""
+        """Burn free units older than ``hold_s``; return the numbers whose unit is so old."""
         old = [ref for ref in self._free if now_s - self._blocks[ref.block_no].born_s >= hold_s]
         self._burn_free(old)
         return [
             number
             for number, bound in self._bound.items()
-            if not bound.used and not bound.kept and now_s - self._age_from(bound) >= hold_s
+            if not bound.used and now_s - self._age_from(bound) >= hold_s
         ]
 
     def _age_from(self, bound: _Bound) -> float:

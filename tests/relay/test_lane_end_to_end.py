@@ -330,6 +330,18 @@ def test_a_neighbours_restart_burns_what_was_shared_with_it_at_once() -> None:
     assert chain.accounts[1][1].burned == 16 * UNIT_BITS
 
 
+def test_the_restart_of_the_neighbour_below_burns_units_without_a_number_at_once() -> None:
+    chain = Chain(a_lane(3), TIMES)  # no numbers are announced yet
+    chain.connect_all()
+    chain.deliver_all()
+    chain.make_block(1, 16)
+    chain.be_born(1, upstream=True)
+    chain.crash(2)
+    chain.connect_all()
+    chain.deliver_all()
+    assert chain.accounts[1][0].burned == 16 * UNIT_BITS
+
+
 def test_a_unit_bound_to_a_closed_number_is_burned_at_once() -> None:
     chain = a_chain(2)
     chain.disconnect(0)
