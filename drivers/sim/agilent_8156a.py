@@ -4,9 +4,7 @@ After the 8156A User's Guide, chapters 7 and 8 (pages 85 to 116). The sweep, the
 absolute power mode are left out: their headers answer -113, as an instrument without them would.
 """
 
-from collections.abc import Callable, Mapping
-
-from drivers.sim.scpi import Scpi, ScpiError, number
+from drivers.sim.scpi import Scpi, ScpiError, answer, choice, value_of
 
 IDENTITY = "HEWLETT-PACKARD,HP8156A,0,1.03"  # no serial number is supplied (page 97)
 
@@ -137,30 +135,3 @@ class HP8156A:
 
     def _set_apow(self, text: str) -> None:
         self._apow_last = choice(text, AT_POWER_ON)
-
-
-def choice(text: str, options: Mapping[str, bool]) -> bool:
-    if not text:
-        raise ScpiError(-109, "Missing parameter")
-    if text not in options:
-        raise ScpiError(-141, "Invalid character data")
-    return options[text]
-
-
-def value_of(
-    text: str, units: Mapping[str, float], named: Mapping[str, float], low: float, high: float
-) -> float:
-    """A named or numeric argument between ``low`` and ``high``, within a rounding of them."""
-    value = named[text] if text in named else number(text, units)
-    slack = 1e-9 * max(abs(low), abs(high))
-    if not low - slack <= value <= high + slack:
-        raise ScpiError(-222, "Data out of range")
-    return min(max(value, low), high)
-
-
-def answer(
-    text: str, value: float, named: Mapping[str, float], written: Callable[[float], str]
-) -> str:
-    if text and text not in named:
-        raise ScpiError(-141, "Invalid character data")
-    return written(named[text] if text else value)

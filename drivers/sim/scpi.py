@@ -41,6 +41,33 @@ def number(text: str, units: Mapping[str, float]) -> float:
     return float(match[1]) * units[match[2]]
 
 
+def choice(text: str, options: Mapping[str, bool]) -> bool:
+    if not text:
+        raise ScpiError(-109, "Missing parameter")
+    if text not in options:
+        raise ScpiError(-141, "Invalid character data")
+    return options[text]
+
+
+def value_of(
+    text: str, units: Mapping[str, float], named: Mapping[str, float], low: float, high: float
+) -> float:
+    """A named or numeric argument between ``low`` and ``high``, within a rounding of them."""
+    value = named[text] if text in named else number(text, units)
+    slack = 1e-9 * max(abs(low), abs(high))
+    if not low - slack <= value <= high + slack:
+        raise ScpiError(-222, "Data out of range")
+    return min(max(value, low), high)
+
+
+def answer(
+    text: str, value: float, named: Mapping[str, float], written: Callable[[float], str]
+) -> str:
+    if text and text not in named:
+        raise ScpiError(-141, "Invalid character data")
+    return written(named[text] if text else value)
+
+
 def spellings(header: str) -> list[str]:
     """Every way to write ``OUTPut[:STATe]:APOWeron``: long or short, optional nodes or not."""
     nodes: list[list[str]] = []
@@ -75,10 +102,16 @@ class Scpi:
     """The language; the instrument gives its own commands, and says when it is busy."""
 
     def __init__(
-        self, *, identity: str, reset: Callable[[], None], busy: Callable[[], bool]
+        self,
+        *,
+        identity: str,
+        reset: Callable[[], None],
+        busy: Callable[[], bool],
+        no_error: str = '0,"No error"',
     ) -> None:
         self.operation, self.questionable = StatusNode(), StatusNode()
         self._busy = busy
+        self._no_error = no_error
         self._errors: deque[ScpiError] = deque()
         self._events, self._event_enable, self._service_enable = POWER_ON, 0, 0
         self._completing = False
@@ -172,7 +205,7 @@ class Scpi:
 
     def _next_error(self, _: str) -> str:
         if not self._errors:
-            return '0,"No error"'
+            return self._no_error
         error = self._errors.popleft()
         return f'{error.code},"{error.text}"'
 

@@ -56,8 +56,27 @@ def test_an_echo_may_come_before_the_answer():
 
 @pytest.mark.parametrize(
     "line",
-    "x|v?|V5,0|V0,0|V1,5001|V1,-5001|V1|V1,|V1,1.5|V1,99999999999|F1,101|F1,-1|VH5|VF5|WF3"
-    "|ENVF2|*IDN?|M? |\xb2\xb3".split("|"),
+    [
+        "x",
+        "v?",
+        "V5,0",
+        "V0,0",
+        "V1,5001",
+        "V1,-5001",
+        "V1",
+        "V1,",
+        "V1,1.5",
+        "V1,99999999999",
+        "F1,101",
+        "F1,-1",
+        "VH5",
+        "VF5",
+        "WF3",
+        "ENVF2",
+        "*IDN?",
+        "M? ",
+        "²³",
+    ],
 )
 def test_a_wrong_line_is_an_error_and_changes_nothing(line):
     epc = an_epc()
