@@ -1,9 +1,7 @@
 """A whole lane in memory: ends, relays, links that break, disks that outlive their process."""
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import msgspec
@@ -14,14 +12,9 @@ from qkdd.relay.actions import (
     FirstAction,
     Hold,
     LastAction,
-    PersistMark,
-    PersistVerdict,
-    Ready,
     SendDown,
     SendUp,
-    Voided,
 )
-from qkdd.relay.association import Association
 from qkdd.relay.first_end import FirstEnd
 from qkdd.relay.last_end import LastEnd
 from qkdd.relay.messages import DownMessage, LaneConfirm, LaneVerdict, LaneWave, UpMessage
@@ -29,6 +22,8 @@ from qkdd.relay.middle import LaneRelay
 from qkdd.relay.pool import UnitPool
 from qkdd.relay.settings import UNIT_BYTES, Lane, LaneTimes
 from qkdd.relay.units import UnitBlock
+from tests.relay.disk import Disk, some_bytes
+from tests.relay.wires import Births, Wire
 
 FIRST_EPOCH = 1_000_000
 PSK_PAIRS = 40
@@ -36,78 +31,6 @@ PSK_PAIRS = 40
 
 def a_lane(n_links: int, **settings: int) -> Lane:
     return Lane(id="lane", route=tuple(f"n{i}" for i in range(n_links + 1)), **settings)
-
-
-def some_bytes(n_bytes: int, *name: object) -> bytes:
-    return hashlib.shake_256(repr(name).encode()).digest(n_bytes)
-
-
-@dataclass
-class Disk:
-    """What an end of the lane has synced."""
-
-    pairs: list[bytes]
-    n_spent: int = 0
-    next_number: int = 0
-    verdict: LaneVerdict | None = None
-    held: tuple[LaneConfirm, bytes] | None = None
-    ready: dict[int, bytes] = field(default_factory=dict)
-    void: set[int] = field(default_factory=set)
-
-    def association(self, lane: Lane) -> Association:
-        return Association(
-            lane,
-            Secret.from_bytes(some_bytes(32, "hash keys")),
-            Secret.from_bytes(b"".join(self.pairs[self.n_spent :])),
-            first_pair=self.n_spent,
-        )
-
-    def write(self, action: object) -> None:
-        match action:
-            case PersistMark():
-                assert action.next_number > self.next_number
-                self.next_number = action.next_number
-            case Hold():
-                self.held = (action.confirm, bytes(action.keys.reveal()))
-                action.keys.wipe()
-            case PersistVerdict():
-                self._judged(action.verdict)
-            case Ready():
-                assert not set(action.numbers) & self.ready.keys(), "a second key for a number"
-                assert not set(action.numbers) & self.void, "a key for a void number"
-                for at, number in enumerate(action.numbers):
-                    self.ready[number] = bytes(action.keys.reveal()[32 * at : 32 * at + 32])
-                action.keys.wipe()
-                if action.renewal is not None:
-                    self.pairs.append(bytes(action.renewal.reveal()))
-                    action.renewal.wipe()
-                self._judged(action.verdict)
-            case Voided():
-                assert not set(action.numbers) & self.ready.keys(), "void after READY"
-                self.void |= set(action.numbers)
-
-    def _judged(self, verdict: LaneVerdict) -> None:
-        assert verdict.pair == self.n_spent, "a pair of pads out of turn"
-        self.n_spent += 1
-        self.verdict = verdict
-        self.held = None
-
-
-@dataclass
-class Wire:
-    """One link: messages in order while it is up."""
-
-    down: deque[bytes] = field(default_factory=deque)
-    up: deque[bytes] = field(default_factory=deque)
-    is_up: bool = False
-
-
-@dataclass
-class Births:
-    """Blocks of a link, live at each end in its own time but in one order."""
-
-    upstream: deque[tuple[int, bytes]] = field(default_factory=deque)
-    downstream: deque[tuple[int, bytes]] = field(default_factory=deque)
 
 
 class Chain:

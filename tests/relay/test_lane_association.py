@@ -9,7 +9,7 @@ from qkdd.base.errors import OutOfKey, SecurityAlarm
 from qkdd.base.secret import Secret
 from qkdd.relay.association import Association, Covered, NotTheirs, Way
 from qkdd.relay.settings import Lane
-from tests.relay.chain import some_bytes
+from tests.relay.disk import some_bytes
 
 LANE = Lane(id="lane", route=("a", "relay", "b"), generation=3)
 PSK = some_bytes(32 + 5 * 32, "couriered")

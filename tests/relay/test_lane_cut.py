@@ -15,7 +15,7 @@ from qkdd.relay.cut import (
     units_due,
 )
 from qkdd.relay.settings import UNIT_BITS, Lane
-from tests.relay.chain import some_bytes
+from tests.relay.disk import some_bytes
 
 SECOND = 1_000_000
 NO_STOCK = PromisedStock()
