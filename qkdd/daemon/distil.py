@@ -16,9 +16,11 @@ from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.light import Intensities, LightPlan
 from qkdd.base.secret import Secret
 from qkdd.daemon.block_mail import BlockGone
+from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.status import BlockFacts
 from qkdd.reconcile.outcome import Reconciled
 from qkdd.reconcile.settings import ReconcileSettings
+from qkdd.station.messages import BlockVoid
 
 T = TypeVar("T")
 
@@ -49,6 +51,23 @@ class Work:
     block_no: BlockNo
     index: int
     n_clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What ties a distiller to its session: settings, key desk, peer, and who hears of blocks."""
+
+    settings: DistilSettings
+    desk: Committer
+    send: Send
+    mailbox: Mailbox
+    report: Callable[[BlockFacts], None]
+    void: Callable[[int, str], None]
+
+    async def give_up(self, block_no: BlockNo, gone: BlockGone) -> None:
+        """Tell operator and peer that a block makes no key."""
+        self.void(block_no, str(gone))
+        await self.send(BlockVoid(block_no=block_no, reason=str(gone)[:500]))
 
 
 async def in_thread(function: Callable[..., T], *arguments: object) -> T:

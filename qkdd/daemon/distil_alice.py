@@ -14,9 +14,7 @@ from qkdd.base.entropy import Entropy
 from qkdd.base.ids import BlockNo
 from qkdd.daemon.block_mail import BlockGone, BlockMail
 from qkdd.daemon.distil import (
-    Committer,
-    DistilSettings,
-    Send,
+    Ties,
     Work,
     block_facts,
     bound_length,
@@ -25,7 +23,6 @@ from qkdd.daemon.distil import (
     in_thread,
     send_each,
 )
-from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.status import BlockFacts
 from qkdd.reconcile.alice import AliceReconciler
 from qkdd.reconcile.messages import BlockVerdict, Verdicts
@@ -90,23 +87,9 @@ class AliceDistiller:
     """Follows Bob, block by block."""
 
     def __init__(
-        self,
-        settings: DistilSettings,
-        desk: Committer,
-        send: Send,
-        mailbox: Mailbox,
-        report: Callable[[BlockFacts], None],
-        void: Callable[[int, str], None],
-        *,
-        entropy: Entropy,
-        auth_wanted: Callable[[], Awaitable[int]],
+        self, ties: Ties, *, entropy: Entropy, auth_wanted: Callable[[], Awaitable[int]]
     ) -> None:
-        self._settings = settings
-        self._desk = desk
-        self._send = send
-        self._mailbox = mailbox
-        self._report = report
-        self._void = void
+        self._ties = ties
         self._entropy = entropy
         self._auth_wanted = auth_wanted
         self._last: BlockFacts | None = None
@@ -115,7 +98,7 @@ class AliceDistiller:
         """Answer for ever; a block that fails is told to Bob and gone."""
         done = BlockNo(-1)
         while True:
-            first = await self._mailbox.any()
+            first = await self._ties.mailbox.any()
             block_no = BlockNo(getattr(first, "block_no", -1))
             if block_no <= done or isinstance(first, BlockVoid):
                 continue  # the rest of a block that has been given up
@@ -125,11 +108,10 @@ class AliceDistiller:
             try:
                 await self._distil(await sent.take(block_no), block_no, first)
             except BlockGone as gone:
-                self._void(block_no, str(gone))
-                await self._send(BlockVoid(block_no=block_no, reason=str(gone)[:500]))
+                await self._ties.give_up(block_no, gone)
 
     async def _distil(self, block: SentBlock, block_no: BlockNo, first: Clicks) -> None:
-        mail = BlockMail(self._mailbox, block_no)
+        mail = BlockMail(self._ties.mailbox, block_no)
         sifted = await self._sift(block, block_no, first, mail)
         try:
             await self._reconcile(sifted, Work(block_no, block.index, first.n_clicks), mail)
@@ -137,7 +119,7 @@ class AliceDistiller:
             sifted.wipe()
 
     async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
-        settings, counts = self._settings, sifted.counts
+        settings, counts = self._ties.settings, sifted.counts
         qber, limit = self._expected_qber(counts), settings.reconcile.max_qber
         if qber > limit:
             raise BlockGone(
@@ -152,11 +134,11 @@ class AliceDistiller:
             settings.reconcile,
             self._entropy,
         )
-        await send_each(self._send, machine.start())
+        await send_each(self._ties.send, machine.start())
         while machine.result is None:
             message = await mail.get(Verdicts, BlockVerdict)
             for answer in await in_thread(machine.receive, message):
-                await self._send(answer)
+                await self._ties.send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
         length = await in_thread(bound_length, counts, reconciled, settings, work)
@@ -164,17 +146,17 @@ class AliceDistiller:
         if length.n_out:
             auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
         self._last = block_facts(work, counts, reconciled, length, settings, 16 * auth_bytes)
-        self._report(self._last)
+        self._ties.report(self._last)
 
     async def _sift(
         self, block: SentBlock, block_no: BlockNo, first: Clicks, mail: BlockMail
     ) -> SiftedBlock:
-        machine = AliceSifter(block_no, block.choices, self._settings.plan, block.index)
+        machine = AliceSifter(block_no, block.choices, self._ties.settings.plan, block.index)
         try:
             await in_thread(machine.receive, first)
             while not machine.complete:
                 await in_thread(machine.receive, await mail.get(Clicks))
-            await send_each(self._send, machine.reply())
+            await send_each(self._ties.send, machine.reply())
             return await in_thread(machine.sifted, await mail.get(TestErrors))
         finally:
             machine.wipe()
@@ -196,10 +178,10 @@ class AliceDistiller:
         auth_bytes = min(await self._auth_wanted(), n_out // 8 // MAX_AUTH_SHARE)
         seed = bytearray(self._entropy(-(-(bits.size - 1) // 8)))
         await send_each(
-            self._send,
+            self._ties.send,
             seed_messages(work.block_no, seed, n_out=n_out, auth_bytes=auth_bytes),
         )
         key = await in_thread(hash_block, bits, seed, n_out)
-        if not await self._desk.commit_block(work.block_no, key, auth_bytes):
+        if not await self._ties.desk.commit_block(work.block_no, key, auth_bytes):
             raise BlockGone("the peer did not commit it")
         return auth_bytes

@@ -1,7 +1,6 @@
 """Bob's end of distillation: each block that has ended, from clicks to committed key."""
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -12,9 +11,7 @@ from qkdd.amplify.seed import SeedReceiver
 from qkdd.base.bits import Bits
 from qkdd.daemon.block_mail import BlockGone, BlockMail
 from qkdd.daemon.distil import (
-    Committer,
-    DistilSettings,
-    Send,
+    Ties,
     Work,
     block_facts,
     bound_length,
@@ -23,14 +20,11 @@ from qkdd.daemon.distil import (
     in_thread,
     send_each,
 )
-from qkdd.daemon.mailbox import Mailbox
-from qkdd.daemon.status import BlockFacts
 from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.messages import BlockHash, Revealed, Syndromes
 from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
 from qkdd.sift.messages import Kept
-from qkdd.station.messages import BlockVoid
 
 log = structlog.get_logger(__name__)
 
@@ -53,21 +47,8 @@ def wipe_waiting(blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
 class BobDistiller:
     """Takes ended blocks one by one; everything it needs comes in by argument."""
 
-    def __init__(
-        self,
-        settings: DistilSettings,
-        desk: Committer,
-        send: Send,
-        mailbox: Mailbox,
-        report: Callable[[BlockFacts], None],
-        void: Callable[[int, str], None],
-    ) -> None:
-        self._settings = settings
-        self._desk = desk
-        self._send = send
-        self._mailbox = mailbox
-        self._report = report
-        self._void = void
+    def __init__(self, ties: Ties) -> None:
+        self._ties = ties
 
     async def run(self, blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
         """Distil until ``blocks`` ends. A block that fails is wiped, told to Alice, and gone."""
@@ -75,47 +56,46 @@ class BobDistiller:
             try:
                 await self._distil(block)
             except BlockGone as gone:
-                self._void(block.sifter.block_no, str(gone))
-                await self._send(BlockVoid(block_no=block.sifter.block_no, reason=str(gone)[:500]))
+                await self._ties.give_up(block.sifter.block_no, gone)
             finally:
                 block.sifter.wipe()
 
     async def _distil(self, block: EndedBlock) -> None:
         sifter = block.sifter
         work = Work(sifter.block_no, block.index, sifter.n_clicks)
-        mail = BlockMail(self._mailbox, work.block_no)
-        await send_each(self._send, sifter.announce())
+        mail = BlockMail(self._ties.mailbox, work.block_no)
+        await send_each(self._ties.send, sifter.announce())
         sifted = None
         while sifted is None:
             sifted = await in_thread(sifter.receive, await mail.get(Kept))
-        await self._send(sifter.errors())
+        await self._ties.send(sifter.errors())
         try:
             await self._reconcile(sifted, work, mail)
         finally:
             sifted.wipe()
 
     async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
-        settings, counts = self._settings, sifted.counts
+        settings, counts = self._ties.settings, sifted.counts
         machine = BobReconciler(
             work.block_no, sifted.key_bits, sifted.key_intensities, settings.reconcile
         )
         while machine.result is None:
             message = await mail.get(Syndromes, Revealed, BlockHash)
             for answer in await in_thread(machine.receive, message):
-                await self._send(answer)
+                await self._ties.send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
         length = await in_thread(bound_length, counts, reconciled, settings, work)
         auth_bytes = 0
         if length.n_out:
             auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
-        self._report(block_facts(work, counts, reconciled, length, settings, 16 * auth_bytes))
+        self._ties.report(block_facts(work, counts, reconciled, length, settings, 16 * auth_bytes))
 
     async def _amplify(self, mail: BlockMail, work: Work, bits: Bits, n_out: int) -> int:
         seed = SeedReceiver(work.block_no, bits.size, n_out)
         while not seed.complete:
             seed.receive(await mail.get(AmplifySeed))
         key = await in_thread(hash_block, bits, seed.seed, n_out)
-        if not await self._desk.commit_block(work.block_no, key, seed.auth_bytes):
+        if not await self._ties.desk.commit_block(work.block_no, key, seed.auth_bytes):
             raise BlockGone("the peer did not commit it")
         return seed.auth_bytes

@@ -12,7 +12,7 @@ from qkdd.base.agreement import Agreed, check_agreement
 from qkdd.base.entropy import Entropy
 from qkdd.base.ids import LinkId
 from qkdd.config import Link
-from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.distil import DistilSettings, Ties
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
 from qkdd.daemon.distil_bob import BobDistiller, EndedBlock, wipe_waiting
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
@@ -123,16 +123,8 @@ async def _alice(
         left = await end.store.do(lambda store: store.auth_left(link))
         return max(0, AUTH_TARGET_BYTES - min(left.tx, left.rx))
 
-    distiller = AliceDistiller(
-        end.settings,
-        desk,
-        session.send,
-        blocks,
-        _reporter(end),
-        _voider(end),
-        entropy=end.entropy,
-        auth_wanted=auth_wanted,
-    )
+    ties = Ties(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
+    distiller = AliceDistiller(ties, entropy=end.entropy, auth_wanted=auth_wanted)
     light = AliceLight(
         end.settings,
         session.send,
@@ -165,7 +157,8 @@ async def _bob(
     receiver_settings = end.config.receiver
     ended_in, ended_out = trio.open_memory_channel[EndedBlock](ENDED_BLOCKS)
     link = LinkId(end.config.name)
-    distiller = BobDistiller(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
+    ties = Ties(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
+    distiller = BobDistiller(ties)
     light = BobLight(
         end.settings,
         session.send,
