@@ -16,8 +16,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
+from drivers.alongside import alongside
 from drivers.attenuator import Attenuator
 from drivers.attenuator.agilent_8156a import Agilent8156A
+from drivers.detector import Detector, sq_websq
+from drivers.detector.sq_websq import SqWebSq
 from drivers.encoder import Encoder
 from drivers.encoder.qmse1 import Qmse1
 from drivers.laser import Laser, koheron_ctl200
@@ -37,6 +40,7 @@ ATTENUATORS = ("agilent-8156a",)
 ENCODERS = ("qmse-1",)
 TIME_TAGGERS = ("s15-tdc1", "idq-id1000")
 POLARIZATION_CONTROLLERS = ("ozoptics-epc",)
+DETECTORS = ("sq-websq",)
 POWER_METERS = ("thorlabs-pm100",)
 
 
@@ -112,6 +116,18 @@ async def open_polarization_controller(
         controller = OzOpticsEpc(transport)
         (await controller.identity()).require(model="EPC", resource=resource)
         yield controller
+
+
+@asynccontextmanager
+async def open_detector(model: str, resource: str) -> AsyncIterator[Detector]:
+    """Open the detectors' controller, and listen to it; all settings stay as they are."""
+    _require_known("detector", model, DETECTORS)
+    control, counts = sq_websq.parse_resource(resource)
+    async with open_transport(control) as one, open_transport(counts) as other:
+        detector = SqWebSq(one, other)
+        async with alongside(detector.listen):
+            (await detector.identity()).require(model="WebSQ", resource=resource)
+            yield detector
 
 
 @asynccontextmanager

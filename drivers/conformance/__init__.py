@@ -5,6 +5,7 @@ the instrument dark: laser off, shutter closed, detectors without bias, encoder 
 """
 
 from drivers.conformance.demands import NotConforming as NotConforming
+from drivers.conformance.detecting import check_detector as check_detector
 from drivers.conformance.encoding import SMALL_PLAN as SMALL_PLAN
 from drivers.conformance.encoding import check_encoder as check_encoder
 from drivers.conformance.light import check_attenuator as check_attenuator

@@ -15,6 +15,7 @@ OPENERS = {
     "laser": catalogue.open_laser,
     "attenuator": catalogue.open_attenuator,
     "time tagger": catalogue.open_time_tagger,
+    "detector": catalogue.open_detector,
     "power meter": catalogue.open_power_meter,
     "polarization controller": catalogue.open_polarization_controller,
     "encoder": partial(catalogue.open_encoder, key=KEY, entropy=lambda n: bytes(n)),
@@ -73,4 +74,12 @@ async def test_an_attenuator_is_no_power_meter():
     async with another_device(b"HEWLETT-PACKARD,HP8156A,1234G00056,1.02", chatty=False) as resource:
         with pytest.raises(BadReply, match=r"expected a Thorlabs PM100, but '.*HP8156A.*' answers"):
             async with catalogue.open_power_meter("thorlabs-pm100", resource):
+                pass
+
+
+async def test_a_device_that_is_no_websq_is_named_and_no_group_of_errors_comes_out():
+    async with another_device() as resource:
+        both = f"{resource}?counts={resource.rpartition(':')[2]}"
+        with pytest.raises(BadReply, match=r"expected a WebSQ, but .*PM100D.* answers"):
+            async with catalogue.open_detector("sq-websq", both):
                 pass
