@@ -81,7 +81,9 @@ def _check(state: StoreState) -> None:
     numbers += [block.block_no for block in state.pending]
     if numbers != sorted(set(numbers)) or 0 in numbers:
         raise PeerError("the peer's blocks do not rise from live to pending")
-    if numbers and not numbers[-1] <= state.last_block < state.next_block:
+    if not state.last_block < state.next_block:
+        raise PeerError(f"the peer's last block, {state.last_block}, is not below its next")
+    if numbers and numbers[-1] > state.last_block:
         raise PeerError(f"block {numbers[-1]} is past the peer's last, {state.last_block}")
     for block in state.live:
         half = _half(block)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
-from qkdd.base.errors import LinkLost, OutOfKey
+from qkdd.base.errors import LinkLost, OutOfKey, PeerError
 from qkdd.base.ids import NodeId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.keys.digest import read_digests
@@ -270,3 +271,13 @@ def test_marks_do_not_outrun_a_peer_that_dies_with_its_block_pending(tmp_path) -
     pair.connect()
     assert pair.bob.store.account(LINK).stock == 0  # pending still, and no alarm
     pair.close()
+
+
+@pytest.mark.parametrize("above", [0, 100])
+def test_a_last_block_that_is_not_below_the_next_is_the_peers_fault(pair, above) -> None:
+    pair.connect()
+    state = pair.bob.outbox[0]
+    lie = replace(state, last_block=state.next_block + above)
+    with pytest.raises(PeerError, match="last"):
+        pair.alice.store.receive(LINK, lie, 0)
+    assert pair.alice.store.receive(LINK, state, 0)
