@@ -68,6 +68,7 @@ class AliceLight:
 
     async def _end_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
         self._next_block = BlockNo(self._next_block + seeds.n_made)
+        self._status.light.turn()  # waiting for the receiver and darkening each have their time
         try:
             await transmitter.dark()
         finally:
