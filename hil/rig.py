@@ -2,26 +2,42 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-KINDS = ("laser", "attenuator", "encoder", "time_tagger")
+Kind = Literal[
+    "laser",
+    "attenuator",
+    "encoder",
+    "time_tagger",
+    "polarization_controller",
+    "detector",
+    "power_meter",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class RigInstrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    kind: Literal["laser", "attenuator", "encoder", "time_tagger"]
+    kind: Kind
     model: str
     resource: str
     current_ma: float | None = None
     key_file: str | None = None
     inputs: Literal["nim", "ttl"] = "nim"
+    bias_ua: tuple[float, ...] | None = None
+    enable: bool = False
+    wavelength_nm: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "laser" and self.current_ma is None:
             raise ValueError("a laser needs current_ma")
         if self.kind == "encoder" and self.key_file is None:
             raise ValueError("an encoder needs key_file")
+        if self.kind == "detector" and self.bias_ua is None:
+            raise ValueError("a detector needs bias_ua")
+        if self.kind == "power_meter" and self.wavelength_nm is None:
+            raise ValueError("a power meter needs wavelength_nm")
 
 
 class Rig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -34,3 +34,27 @@ async def test_time_tagger(time_tagger: Found) -> None:
     ) as opened:
         tags = await conformance.check_time_tagger(opened)
         print(f"\n{listed.resource}: {tags.times_ps.size / (tags.until_ps * 1e-12):.0f} tags/s")
+
+
+async def test_polarization_controller(polarization_controller: Found) -> None:
+    listed = polarization_controller.instrument
+    async with catalogue.open_polarization_controller(listed.model, listed.resource) as opened:
+        await conformance.check_polarization_controller(opened)
+
+
+async def test_detector(detector: Found) -> None:
+    listed = detector.instrument
+    assert listed.bias_ua is not None
+    async with catalogue.open_detector(listed.model, listed.resource) as opened:
+        counts = await conformance.check_detector(
+            opened, bias_ua=listed.bias_ua, enable=listed.enable
+        )
+        print(f"\n{listed.resource}: {counts}")
+
+
+async def test_power_meter(power_meter: Found) -> None:
+    listed = power_meter.instrument
+    assert listed.wavelength_nm is not None
+    async with catalogue.open_power_meter(listed.model, listed.resource) as opened:
+        power_w = await conformance.check_power_meter(opened, wavelength_nm=listed.wavelength_nm)
+        print(f"\n{listed.resource}: {power_w:.4g} W")

@@ -61,7 +61,8 @@ class Labels:
         self._name = name
         self._labels: dict[str, _Label] = {}
         self._messages = JsonMessages()
-        self._known = False
+        self._heard = b""
+        """The first bytes ever; they tell another device, should no label follow."""
         self.garbled: bytes | None = None
         """The head of the last message that was no JSON; whoever asks anew forgets it."""
 
@@ -73,11 +74,9 @@ class Labels:
         BadReply
             If the very first bytes are no JSON object: this is another device.
         """
-        if not self._known and (start := data.lstrip(b" \t\r\n\x17")):
-            if not start.startswith(b"{"):
-                heard = data[:HEARD_BYTES]
-                raise BadReply(f"expected a {self._name}, but {heard!r} answers")
-            self._known = True
+        self._heard = self._heard or data.lstrip(b" \t\r\n\x17")[:HEARD_BYTES]
+        if self._heard and not self._heard.startswith(b"{"):
+            raise self._another_device()
         changed = [self._take(one) for one in self._messages.feed(data)]
         self.news.tell()
         return [label for label in changed if label is not None]
@@ -106,9 +105,14 @@ class Labels:
         """Make the error of labels that were not told in time."""
         missing = [label for label, mark in marks.items() if self._n(label, full=full) <= mark]
         what = f"{self._name}: {', '.join(missing)} not told within {within_s:g} s"
+        if self._heard and not self._labels:
+            return self._another_device()
         if self.garbled is None:
             return NoReply(what)
         return BadReply(f"{what}, but {self.garbled!r}, which is no JSON")
+
+    def _another_device(self) -> BadReply:
+        return BadReply(f"expected a {self._name}, but {self._heard!r} answers")
 
     def _n(self, label: str, *, full: bool) -> int:
         known = self._labels.get(label, _Label())

@@ -30,8 +30,9 @@ async def another_device(reply: bytes = b"Thorlabs,PM100D,P0000001,2.4.0", *, ch
         async for data in stream:
             echoed = data.strip()
             for line in data.splitlines():
-                if line.strip() and (chatty or b"?" in line):
-                    text = reply + b"\r\n" if b"?" in line else echoed + b"\r\n" + reply + b"\r\n>>"
+                asks = b"?" in line or b"request" in line
+                if line.strip() and (chatty or asks):
+                    text = reply + b"\r\n" if asks else echoed + b"\r\n" + reply + b"\r\n>>"
                     await stream.send_all(text)
 
     async with trio.open_nursery() as nursery:

@@ -264,6 +264,13 @@ async def test_another_device_is_named_together_with_the_one_expected(autojump_c
             await box.identity()
 
 
+async def test_a_device_that_echoes_what_it_does_not_understand_is_another_one(autojump_clock):
+    echoes = (asks(), asks() + b"\r\nunknown command\r\n>>")
+    async with websq(*[echoes] * 10) as (box, _, _):
+        with pytest.raises(BadReply, match=r"expected a WebSQ, but b'.*labelProps.*' answers"):
+            await box.identity()
+
+
 async def test_a_cancelled_query_does_not_spoil_the_next(autojump_clock):
     async with websq((asks(), b""), *STATUS) as (box, control, _):
         with trio.move_on_after(0.1):
