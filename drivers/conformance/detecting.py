@@ -50,6 +50,7 @@ async def check_detector(
         with trio.move_on_after(CALL_TIMEOUT_S, shield=True):
             await detector.set_enabled(on=False)
             demand(not (await detector.status()).enabled, "disabled, but enabled")
+            await detector.set_bias_ua(bias_ua)  # whatever became of the absurd one
     return counts
 
 

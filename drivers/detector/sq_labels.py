@@ -48,7 +48,6 @@ class News:
 class _Label:
     value: Json = None
     n_told: int = 0
-    n_full: int = 0
 
 
 class Labels:
@@ -94,16 +93,16 @@ class Labels:
     def last_error(self) -> str:
         return self._errors[-1] if self._errors else ""
 
-    def marks(self, labels: tuple[str, ...], *, full: bool) -> dict[str, int]:
+    def marks(self, labels: tuple[str, ...]) -> dict[str, int]:
         """Return how often each label has been told, to be asked `newer` about."""
-        return {label: self._n(label, full=full) for label in labels}
+        return {label: self._n_told(label) for label in labels}
 
-    def newer(self, marks: dict[str, int], *, full: bool) -> bool:
-        return all(self._n(label, full=full) > mark for label, mark in marks.items())
+    def newer(self, marks: dict[str, int]) -> bool:
+        return all(self._n_told(label) > mark for label, mark in marks.items())
 
-    def missed(self, marks: dict[str, int], *, full: bool, within_s: float) -> InstrumentError:
+    def missed(self, marks: dict[str, int], *, within_s: float) -> InstrumentError:
         """Make the error of labels that were not told in time."""
-        missing = [label for label, mark in marks.items() if self._n(label, full=full) <= mark]
+        missing = [label for label, mark in marks.items() if self._n_told(label) <= mark]
         what = f"{self._name}: {', '.join(missing)} not told within {within_s:g} s"
         if self._heard and not self._labels:
             return self._another_device()
@@ -114,9 +113,8 @@ class Labels:
     def _another_device(self) -> BadReply:
         return BadReply(f"expected a {self._name}, but {self._heard!r} answers")
 
-    def _n(self, label: str, *, full: bool) -> int:
-        known = self._labels.get(label, _Label())
-        return known.n_full if full else known.n_told
+    def _n_told(self, label: str) -> int:
+        return self._labels.get(label, _Label()).n_told
 
     def _take(self, one: Update | Garbled) -> str | None:
         if isinstance(one, Garbled):
@@ -126,7 +124,6 @@ class Labels:
         first, changed = known.n_told == 0, known.value != one.value
         known.value = one.value
         known.n_told += 1
-        known.n_full += one.full
         # Asked for its properties, the box repeats an error that is long known.
         if (
             "Error" in one.label

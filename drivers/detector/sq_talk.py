@@ -45,8 +45,7 @@ class Talk:
     async def fresh(self, *labels: str, request: str | None = None) -> list[Json]:
         """Ask until each of ``labels`` has been told.
 
-        Without ``request`` the box is asked for the properties of all its labels, and told means
-        told in answer to that question.
+        Without ``request`` the box is asked for the properties of all its labels.
 
         Raises
         ------
@@ -55,19 +54,18 @@ class Talk:
         BadReply
             If what came instead is no JSON.
         """
-        full = request is None
         question: dict[str, Json] = {"request": request or "labelProps"}
-        if full:
+        if request is None:
             question["value"] = "None"
         self.labels.garbled = None
-        marks = self.labels.marks(labels, full=full)
+        marks = self.labels.marks(labels)
         give_up_s = trio.current_time() + LABEL_TIMEOUT_S
-        while not self.labels.newer(marks, full=full):
+        while not self.labels.newer(marks):
             if trio.current_time() >= give_up_s:
-                raise self.labels.missed(marks, full=full, within_s=LABEL_TIMEOUT_S)
+                raise self.labels.missed(marks, within_s=LABEL_TIMEOUT_S)
             await self.send(question)
             with trio.move_on_after(REPEAT_S):
-                while not self.labels.newer(marks, full=full):
+                while not self.labels.newer(marks):
                     await self.labels.news.wait()
         return [self.labels.value(label) for label in labels]
 

@@ -118,6 +118,7 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(autojump_clock, lat
     other = "Voltage(mV): CH1 +0000 CH2 +0000 CH3 +0000 CH4 +0000"
     with expect(
         *GREETING,
+        says("V?", VOLTAGES),
         (b"V?\r\n", b""),
         (b"\r\n", b""),
         *GREETING[1:],
@@ -125,6 +126,7 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(autojump_clock, lat
         says("V?", VOLTAGES),
     ) as wire:
         epc = OzOpticsEpc(wire)
+        await epc.identity()
         with pytest.raises(NoReply, match=r"'V\?' not answered within 1 s"):
             await epc.identity()
 

@@ -130,3 +130,9 @@ def test_a_message_that_never_ends_takes_no_memory():
         Garbled(b"x" * 32),
         Update("A", 1, False),
     ]
+
+
+def test_a_message_over_the_limit_is_not_believed_in_part():
+    one = b'{"label":"A","value":1}'
+    assert JsonMessages(limit_bytes=len(one)).feed(one + b"\x17") == [Update("A", 1, False)]
+    assert JsonMessages(limit_bytes=len(one)).feed(one + one + b"\x17") == [Garbled(one)]
