@@ -14,12 +14,14 @@ async def alongside(listen: Callable[[], Awaitable[None]]) -> AsyncIterator[None
     InstrumentError, whether somebody listens to it or not. ``listen`` raises nothing.
     """
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listen)
-        try:
-            yield
-        except Exception as error:  # raised again below, out of the nursery
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            try:
+                yield
+            except Exception as error:  # raised again below, out of the nursery
+                failure = error
+            nursery.cancel_scope.cancel()
+    finally:  # also if a cancel from outside ends the nursery: it must not hide the failure
+        if failure is not None:
+            raise failure

@@ -42,6 +42,11 @@ def test_house_rule_holds(command: tuple[str, ...]) -> None:
         ("qkdd/daemon/planted.py", "import drivers.sim\n"),
         ("drivers/planted.py", "import qkdd.base.bits\n"),
         ("drivers/sim/planted.py", "import drivers.transport\n"),
+        ("drivers/sim/planted.py", "import drivers.polarization\n"),
+        ("drivers/sim/planted.py", "import drivers.detector\n"),
+        ("drivers/sim/planted.py", "import drivers.powermeter\n"),
+        ("drivers/detector/planted.py", "import drivers.laser\n"),
+        ("qkdd/frames/planted.py", "import drivers.powermeter\n"),
     ],
 )
 def test_a_planted_wrong_import_is_refused(tmp_path: Path, module: str, line: str) -> None:
