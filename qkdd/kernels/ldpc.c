@@ -13,7 +13,7 @@
  *
  * Layout: each column lies in memory turned the way the last row that wrote it saw it, and its
  * first 32 values stand once more behind its end. So every row reads groups of 32 contiguous
- * values at offsets that are fixed beforehand ("turn"), without shuffles. What limits the speed is
+ * values at offsets that are fixed beforehand ("reads"), without shuffles. What limits the speed is
  * the second-level cache, hence no second copy of the whole column.
  */
 #include <limits.h>
@@ -28,7 +28,8 @@
 
 typedef struct {
     int32_t z;
-    const int32_t *row_start, *column, *turn;
+    const int32_t *row_start, *column;
+    const int32_t *reads; /* n_edges x z / GROUP: where the row's groups of posteriors begin */
     const uint8_t *syndrome, *inverse;
     const uint16_t *phi;
     int16_t *posterior; /* n_columns x (z + GROUP) */
@@ -69,12 +70,12 @@ static int32_t row_baseline(const work_t *w, int32_t row)
         sign[k] = (int8_t)target[k];
     }
     for (int32_t e = first; e < last; e++) {
-        const int16_t *column = w->posterior + (size_t)w->column[e] * stride(z);
+        const int32_t *reads = w->reads + (size_t)e * (z / GROUP);
         const int8_t *restrict message = w->message + (size_t)e * z;
         int16_t *restrict value = w->value + (size_t)(e - first) * z;
         uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k += GROUP)
-            memcpy(value + k, column + group_at(w->turn[e], k, z), GROUP * sizeof *value);
+            memcpy(value + k, w->posterior + reads[k / GROUP], GROUP * sizeof *value);
         for (int32_t k = 0; k < z; k++) {
             int16_t v = (int16_t)(value[k] - message[k]);
             int16_t a = v < 0 ? (int16_t)-v : v;
@@ -160,7 +161,8 @@ AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const wo
                                                                         int32_t row, int short_head)
 {
     const int32_t z = w->z, first = w->row_start[row], width = w->row_start[row + 1] - first;
-    const int32_t *const columns = w->column + first, *const turns = w->turn + first;
+    const int32_t *const columns = w->column + first, groups = z / GROUP;
+    const int32_t *const reads = w->reads + (size_t)first * groups;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
     uint16_t *const costs = w->cost, *const sums = w->sum;
@@ -182,8 +184,7 @@ AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const wo
         __m256i sign = _mm256_slli_epi16(_mm256_packus_epi16(s_lo, s_hi), 7);
         __m256i sum_lo = zero, sum_hi = zero;
         for (int32_t e = 0; e < width; e++) {
-            const int16_t *post =
-                posterior + (size_t)columns[e] * stride(z) + group_at(turns[e], k, z);
+            const int16_t *post = posterior + reads[e * groups + k / GROUP];
             const size_t at = (size_t)e * z + k;
             __m256i r = LOAD256(messages + at);
             __m256i lo = _mm256_sub_epi16(
@@ -260,7 +261,8 @@ AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(cons
                                                                             int32_t row, int32_t z)
 {
     const int32_t first = w->row_start[row], width = w->row_start[row + 1] - first;
-    const int32_t *const columns = w->column + first, *const turns = w->turn + first;
+    const int32_t *const columns = w->column + first, groups = z / GROUP;
+    const int32_t *const reads = w->reads + (size_t)first * groups;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
     uint16_t *const costs = w->cost, *const sums = w->sum;
@@ -278,12 +280,12 @@ AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(cons
         __m512i sign = _mm512_slli_epi16(_mm512_packus_epi16(s_lo, s_hi), 7);
         __m512i sum_lo = zero, sum_hi = zero;
         for (int32_t e = 0; e < width; e++) {
-            const int16_t *column = posterior + (size_t)columns[e] * stride(z);
+            const int32_t *from = reads + e * groups + k / GROUP;
             const size_t at = (size_t)e * z + k;
             __m512i r = LOAD512(messages + at);
-            __m512i lo = _mm512_sub_epi16(LOAD512(column + group_at(turns[e], k, z)),
+            __m512i lo = _mm512_sub_epi16(LOAD512(posterior + from[0]),
                                           _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
-            __m512i hi = _mm512_sub_epi16(LOAD512(column + group_at(turns[e], k + 32, z)),
+            __m512i hi = _mm512_sub_epi16(LOAD512(posterior + from[1]),
                                           _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
             STORE512(values + at, lo);
             STORE512(values + at + 32, hi);
@@ -507,7 +509,7 @@ static void reorder(int8_t *message, size_t n_bytes, int lanes, int natural)
  * with zeros; when it gives up it holds where it ended, else zeros.
  * The workspace holds 2 (z + 32) n_columns + 4 z widest + 3 z bytes. */
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
-                    const int32_t *row_start, const int32_t *column, const int32_t *turn,
+                    const int32_t *row_start, const int32_t *column, const int32_t *reads,
                     const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,
                     const uint8_t *syndrome, const uint16_t *phi, const uint8_t *inverse,
                     int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
@@ -517,7 +519,7 @@ int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n
     const int lanes = lanes_of(variant);
     const size_t n_messages = (size_t)row_start[n_rows] * z;
     const size_t n_given = (size_t)row_start[warm_rows] * z;
-    work_t w = {.z = z, .row_start = row_start, .column = column, .turn = turn,
+    work_t w = {.z = z, .row_start = row_start, .column = column, .reads = reads,
                 .syndrome = syndrome, .phi = phi, .inverse = inverse, .message = message};
     int32_t pass = 0, done = 0, least = INT_MAX, stale = 0;
     carve(&w, n_columns, n_rows, workspace);

@@ -76,7 +76,7 @@ class Graph:
     columns: Int32
     shifts: Int32
     turns: tuple[Int32, Int32, Int32] = field(init=False)
-    """Offsets of the C kernel's layout: reading, reading after a pass, rotation per column."""
+    """The C kernel's layout: where to read, turns of columns after a pass, rotation per column."""
 
     def __post_init__(self) -> None:
         z, edges = self.z, self.columns.size
@@ -127,8 +127,10 @@ def _turns(graph: Graph) -> tuple[Int32, Int32, Int32]:
     for edge, (column, shift) in enumerate(zip(graph.columns, graph.shifts, strict=True)):
         turn[edge] = (shift - lies[column]) % graph.z
         lies[column] = shift
+    at = (turn[:, None] + np.arange(0, graph.z, GROUP, dtype=np.int32)) % graph.z
+    reads = graph.columns[:, None] * (graph.z + GROUP) + at
     end_turn = ((graph.shifts - rotation[graph.columns]) % graph.z).astype(np.int32)
-    return turn, end_turn, rotation
+    return reads.astype(np.int32), end_turn, rotation
 
 
 def syndrome(graph: Graph, bits: Bytes) -> Bytes:
@@ -252,7 +254,7 @@ def _native_decode(
     assert native is not None
     errors = np.empty(graph.n_bits, np.uint8)
     space = _aligned(graph.workspace_bytes)
-    turn, end_turn, rotation = graph.turns
+    reads, end_turn, rotation = graph.turns
     buffer = native.ffi.from_buffer
     iterations = native.lib.ldpc_decode(
         backend().encode(),
@@ -261,7 +263,7 @@ def _native_decode(
         graph.n_rows,
         buffer("int32_t[]", graph.row_start),
         buffer("int32_t[]", graph.columns),
-        buffer("int32_t[]", turn),
+        buffer("int32_t[]", reads),
         buffer("int32_t[]", end_turn),
         buffer("int32_t[]", rotation),
         buffer("int8_t[]", np.ascontiguousarray(llr)),

@@ -194,8 +194,9 @@ class BobReconciler:
     def _replace(self, frame: Frame, bits: Bits) -> None:
         """Take Alice's bits of a frame, and count where they differ."""
         span = slice(frame.start, frame.start + frame.size)
-        wrong = self._bits[span] != bits
+        wrong = np.flatnonzero(self._bits[span] != bits)
         self._errors += np.bincount(self._intensities[span][wrong], minlength=3)
+        wrong.fill(0)
         self._bits[span] = bits
 
     def _compare(self, message: BlockHash) -> BlockVerdict:

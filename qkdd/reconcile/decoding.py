@@ -59,7 +59,10 @@ class Decoder:
         padded = np.zeros(FRAME_BITS, np.uint8)
         padded[: frame.size] = bits
         llr = np.full(FRAME_BITS, SURE, np.int8)
-        np.take(self._steps, intensities, out=llr[: frame.size], mode="clip")
+        if (self._steps == self._steps[0]).all():
+            llr[: frame.size] = self._steps[0]
+        else:
+            np.take(self._steps, intensities, out=llr[: frame.size], mode="clip")
         iterations, errors = self._decode(frame, rows, llr, ldpc.syndrome(rows, padded) ^ parities)
         padded ^= errors
         errors.fill(0)
