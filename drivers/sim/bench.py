@@ -11,8 +11,9 @@ from drivers.sim.idq_on_network import TimeController
 from drivers.sim.koheron_ctl200 import CTL200
 from drivers.sim.optics.link import Events, OpticalLink, link_seed
 from drivers.sim.optics.tagger_clock import TaggerClock
+from drivers.sim.optional import OptionalInstruments
 from drivers.sim.s15_tdc1 import TDC1
-from drivers.sim.serve import HangUp
+from drivers.sim.serve import HangUp, Outbox
 from drivers.sim.state_encoder import Closed, StateEncoder
 
 STEP_NS = 20_000_000
@@ -30,7 +31,13 @@ class Bench:
     """
 
     def __init__(
-        self, link: Link, *, seed: int, key: bytes, entropy: Callable[[int], bytes]
+        self,
+        link: Link,
+        *,
+        seed: int,
+        key: bytes,
+        entropy: Callable[[int], bytes],
+        start_unix_s: float = 0.0,
     ) -> None:
         self.now_ns = 0
         self._config = link
@@ -55,6 +62,7 @@ class Bench:
         else:
             self.tagger = TimeController(tagger)
         self._slip_rng = np.random.Generator(np.random.Philox(link_seed(seed, link.name + "/slip")))
+        self.optional = OptionalInstruments(link, start_unix_s=start_unix_s)
         self.said_by_laser = bytearray()
         self.said_by_attenuator = bytearray()
 
@@ -71,6 +79,7 @@ class Bench:
         """One step of the model, at most ``STEP_NS``."""
         dt_s = self._advance_light_sources(now_ns)
         events = self._optics.advance(now_ns)
+        self.optional.count(now_ns, events, self._clock)
         self._advance_rest(now_ns, events)
         if self._slips_per_s and self._slip_rng.random() < self._slips_per_s * dt_s:
             assert isinstance(self.tagger, TDC1)
@@ -80,6 +89,7 @@ class Bench:
         """Let the time up to ``now_ns`` pass without light: the machine had stalled."""
         self._advance_light_sources(now_ns)
         self._optics.skip_to(now_ns)
+        self.optional.skip_to(now_ns)
         self._advance_rest(now_ns, NOTHING)
 
     def _advance_light_sources(self, now_ns: int) -> float:
@@ -90,25 +100,14 @@ class Bench:
         self._optics.laser_power_mw = self._config.source.power_mw(self.laser.current_ma)
         self._optics.attenuation_db = self.attenuator.attenuation_db
         self._optics.shutter_open = self.attenuator.shutter_open
+        self._optics.live_detectors = self.optional.live_detectors
+        self.optional.advance(dt_s, laser_power_mw=self._optics.laser_power_mw)
         return dt_s
 
     def _advance_rest(self, now_ns: int, events: Events) -> None:
         self.encoder.advance(now_ns)
         tagger_ps = self._clock.reading_ps(now_ns * 1000)
         self.tagger.advance(tagger_ps, events.times_ps, events.channels)
-
-
-class Outbox:
-    """Bytes on their way to the host."""
-
-    def __init__(self, said: bytearray) -> None:
-        self._said = said
-
-    def pending(self) -> memoryview:
-        return memoryview(bytes(self._said))
-
-    def sent(self, n_bytes: int) -> None:
-        del self._said[:n_bytes]
 
 
 class LaserPort(Outbox):

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from drivers.sim.config_optional import EPCConfig, Listen, PM100Config, WebSQConfig
+
 Decibel = Annotated[float, Meta(ge=0, le=200)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Words = Annotated[int, Meta(ge=128, le=1 << 26)]
-Listen = Annotated[str, Meta(pattern=r"^(pty:.+|tcp:[^:\s]+:[0-9]{1,5})$")]
-"""``pty:SYMLINK`` or ``tcp:HOST:PORT``; port 0 lets the system choose."""
 
 
 class LabConfigError(ValueError):
@@ -40,6 +40,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     threshold_ma: Annotated[float, Meta(ge=0, le=1000)] = 10.0
     slope_mw_per_ma: Annotated[float, Meta(gt=0, le=10)] = 0.1
     fixed_loss_db: Decibel = 40.0
+    """What the tap takes away is in it."""
+
+    tap_ratio: Fraction = 0.01
+    """Share of the diode's light that goes to the power meter, if there is one."""
 
     def power_mw(self, current_ma: float) -> float:
         """Optical power of the diode above its threshold, 0 below."""
@@ -177,12 +181,24 @@ class ID1000Config(
 
 
 class Instruments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The simulated instruments of one link."""
+    """The simulated instruments of one link: the first four always, the others if named."""
 
     laser: CTL200Config
     attenuator: HP8156AConfig
     encoder: StateEncoderConfig
     tagger: TDC1Config | ID1000Config
+    power_meter: PM100Config | None = None
+    polarization: EPCConfig | None = None
+    detector: WebSQConfig | None = None
+
+    def places(self) -> tuple[str, ...]:
+        """Where they listen, all of them."""
+        parts = (
+            *(self.laser, self.attenuator, self.encoder, self.tagger),
+            *(self.power_meter, self.polarization, self.detector),
+        )
+        counts = () if self.detector is None else (self.detector.counts,)
+        return (*(one.listen for one in parts if one), *datalinks(self.tagger), *counts)
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,13 +225,7 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         listens = [
             place
             for link in self.links
-            for place in (
-                link.instruments.laser.listen,
-                link.instruments.attenuator.listen,
-                link.instruments.encoder.listen,
-                link.instruments.tagger.listen,
-                *datalinks(link.instruments.tagger),
-            )
+            for place in link.instruments.places()
             if not place.endswith(":0")
         ]
         if taken := {place for place in listens if listens.count(place) > 1}:

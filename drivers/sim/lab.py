@@ -122,7 +122,8 @@ class RunningLab:
     def _set_up(self, link: Link, seed: int, folder: Path, entropy: Entropy) -> None:
         instruments = link.instruments
         key = board_key(instruments.encoder, folder)
-        bench = Bench(link, seed=seed, key=key, entropy=entropy)
+        unix_s = time.time()
+        bench = Bench(link, seed=seed, key=key, entropy=entropy, start_unix_s=unix_s)
         self.benches.append(bench)
 
         def catch_up() -> None:
@@ -144,6 +145,9 @@ class RunningLab:
         wire("laser", instruments.laser.listen, LaserPort(bench, catch_up))
         wire("attenuator", instruments.attenuator.listen, AttenuatorPort(bench, catch_up), TEXT)
         wire("encoder", instruments.encoder.listen, EncoderPort(bench, catch_up))
+        for instrument, listen, port, is_text in bench.optional.outlets:
+            port.catch_up = catch_up
+            wire(instrument, listen, port, TEXT if is_text else BYTES)
         tagger, config = bench.tagger, instruments.tagger
         if isinstance(tagger, TDC1):
             wire("tagger", config.listen, TaggerPort(tagger, catch_up))

@@ -35,6 +35,19 @@ class Device(Protocol):
     def sent(self, n_bytes: int) -> None: ...
 
 
+class Outbox:
+    """Bytes on their way to the host."""
+
+    def __init__(self, said: bytearray) -> None:
+        self._said = said
+
+    def pending(self) -> memoryview:
+        return memoryview(bytes(self._said))
+
+    def sent(self, n_bytes: int) -> None:
+        del self._said[:n_bytes]
+
+
 class TcpServer:
     """One client at a time; a second connection waits until the first has gone."""
 

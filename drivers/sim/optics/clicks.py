@@ -13,6 +13,7 @@ from drivers.sim.optics.tagger_clock import TaggerClock
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 JITTER_LIMIT_SIGMAS = 8.0  # beyond it: 1e-15 of all clicks
 LONG_AGO_PS = -(1 << 60)
+ALL_LIVE = np.ones(4, np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,14 +114,22 @@ class Detectors:
             )
         )
 
-    def advance(self, step_ps: int, *, light_after_ps: int) -> Events:
-        """Go on by ``step_ps``; light still to be told arrives at ``light_after_ps`` or later."""
+    def advance(
+        self, step_ps: int, *, light_after_ps: int, live: npt.NDArray[np.bool_] = ALL_LIVE
+    ) -> Events:
+        """Go on by ``step_ps``; light still to be told arrives at ``light_after_ps`` or later.
+
+        Of the four detectors only those that are ``live`` click in this step.
+        """
         self._waiting.append(self._darks(step_ps))
         keys = np.concatenate(self._waiting)
         keys.sort(kind="stable")  # two or three rising runs: a merge, not a sort
         horizon_ps = min(step_ps, light_after_ps - self.limit_ps)
         n_ready = int(np.searchsorted(keys, horizon_ps << 2))
-        seen = kernel.recover(keys[:n_ready], self._last_ps, recovery_ps=self._recovery_ps)
+        ready = keys[:n_ready]
+        if not live.all():
+            ready = ready[live[ready & 3]]
+        seen = kernel.recover(ready, self._last_ps, recovery_ps=self._recovery_ps)
         events = self._events(seen)
         self._waiting = [keys[n_ready:] - (step_ps << 2)]
         np.maximum(self._last_ps - step_ps, LONG_AGO_PS, out=self._last_ps)

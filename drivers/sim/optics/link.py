@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from drivers.kernels import clicks as kernel
 from drivers.sim.config import Attack, Fibre, Receiver, Source
-from drivers.sim.optics.clicks import Detectors, Events, detector_rungs
+from drivers.sim.optics.clicks import ALL_LIVE, Detectors, Events, detector_rungs
 from drivers.sim.optics.eve import attacked_below
 from drivers.sim.optics.fibre import flight_ps, mean_photons, transmittance
 from drivers.sim.optics.pulses import Emission, EncoderLight, PulsePlan
@@ -48,6 +48,7 @@ class OpticalLink:
         self.attenuation_db = 0.0
         self.shutter_open = False
         self.encoder = EncoderLight()
+        self.live_detectors = ALL_LIVE
         self._fibre, self._source, self._receiver = fibre, source, receiver
         self._attacked_below = attacked_below(attack)
         self._rng = np.random.Generator(np.random.Philox(seed))
@@ -83,7 +84,9 @@ class OpticalLink:
             self.encoder.walked(emission.stop)
         step_ps = (now_ns - self._now_ns) * 1000
         self._now_ns = now_ns
-        return self._detectors.advance(step_ps, light_after_ps=step_ps + self._delay_ps)
+        return self._detectors.advance(
+            step_ps, light_after_ps=step_ps + self._delay_ps, live=self.live_detectors
+        )
 
     def skip_to(self, now_ns: int) -> None:
         """Pass over the time up to ``now_ns``: the light in between is lost, and so are clicks."""
