@@ -68,8 +68,8 @@ class BobDistiller:
         sifted = None
         while sifted is None:
             sifted = await in_thread(sifter.receive, await mail.get(Kept))
-        await self._ties.send(sifter.errors())
         try:
+            await self._ties.send(sifter.errors())
             await self._reconcile(sifted, work, mail)
         finally:
             sifted.wipe()

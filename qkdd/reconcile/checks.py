@@ -8,9 +8,10 @@ most ``8 ceil(L/16) / 2^106`` (Poly1305, Bernstein 2005, doi:10.1007/11502760_3,
 a batch; the bound holds for each frame.
 """
 
+import numpy as np
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from qkdd.base.bits import Bits, pack
+from qkdd.base.bits import Bits
 from qkdd.base.entropy import Entropy
 from qkdd.reconcile.ledger import CHECK_BITS, HASH_BITS
 
@@ -35,7 +36,9 @@ def collision_bound(n_bits: int, n_out: int) -> float:
 
 def _hash(bits: Bits, key: bytes, n_out: int) -> int:
     assert len(key) == key_bytes(n_out)
-    tag = Poly1305.generate_tag(key[:POLY1305_KEY_BYTES], pack(bits))
+    packed = np.packbits(bits, bitorder="little")  # raw key: an array, so that it can be wiped
+    tag = Poly1305.generate_tag(key[:POLY1305_KEY_BYTES], packed.data)
+    packed.fill(0)
     column = int.from_bytes(tag, "little")
     diagonals = int.from_bytes(key[POLY1305_KEY_BYTES:], "little")
     out = 0
