@@ -71,6 +71,9 @@ def describe(link: LinkSnapshot) -> str:
         f"  frames     {link.auth_tags} authenticated, {link.auth_bad_tags} bad; forgery bound "
         f"{link.auth_forgery_bound:.2g} in all",
     ]
+    if link.role == "receiver":
+        odd = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in link.odd_clicks.items())
+        lines.append(f"  odd clicks {odd}")
     if link.last_block is not None:
         lines.append(_describe_block(link.last_block))
     return "\n".join(lines)

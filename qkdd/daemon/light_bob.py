@@ -162,6 +162,11 @@ class BobLight:
         if self._sifter is None:
             self._sifter = BobSifter(BlockNo(self._run.first_block + event.block_index))
         self._sifter.add(event.slots, event.detectors)
+        odd = self._status.odd_clicks
+        odd["double"] += event.n_double
+        odd["cross"] += event.n_cross
+        odd["out_of_gate"] += event.n_out_of_gate
+        odd["dead"] += event.n_dead
         event.wipe()
 
     def _end_block(self, index: int) -> None:

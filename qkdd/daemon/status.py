@@ -70,6 +70,8 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     n_blocks: int
     n_blocks_without_key: int
     n_blocks_void: int
+    odd_clicks: dict[str, int]
+    """Of the receiver since its start: double, cross, out_of_gate, dead (docs/security.md)."""
     last_block: BlockFacts | None
     stock_bits: int
     auth_left_bits: int
@@ -108,6 +110,9 @@ class LinkStatus:
     n_blocks: int = 0
     n_blocks_without_key: int = 0
     n_blocks_void: int = 0
+    odd_clicks: dict[str, int] = field(
+        default_factory=lambda: {"double": 0, "cross": 0, "out_of_gate": 0, "dead": 0}
+    )
     last_block: BlockFacts | None = None
     recent: deque[tuple[float, BlockFacts]] = field(default_factory=deque)
     light: Loop = field(default_factory=Loop)
@@ -178,6 +183,7 @@ class LinkStatus:
             n_blocks=self.n_blocks,
             n_blocks_without_key=self.n_blocks_without_key,
             n_blocks_void=self.n_blocks_void,
+            odd_clicks=dict(self.odd_clicks),
             last_block=self.last_block,
             stock_bits=account.get("stock", 0),
             auth_left_bits=auth_left_bits,
