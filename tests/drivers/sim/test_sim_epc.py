@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.sim.ozoptics_epc import BUSY_S, BYTES_PER_S, EPC400
+from drivers.sim.ozoptics_epc import BUSY_S, BYTES_PER_S, EPC400, MAX_WAITING_LINES
 
 LONG_S = 1.0  # for any answer
 
@@ -125,6 +125,14 @@ def test_a_line_sent_before_done_waits_for_its_turn():
         b"Error!",
         b"Voltage(mV): CH1 +0100 CH2 +0000 CH3 +0000 CH4 +0000",
     ]
+
+
+def test_lines_that_find_no_room_are_lost():
+    epc = an_epc()
+    epc.receive(b"VZ1\r\n" * MAX_WAITING_LINES + b"VH1\r\n")
+    said = b"".join(epc.advance(0.01) for _ in range(100))
+    assert said.count(b"Done") == MAX_WAITING_LINES
+    assert epc.voltages_mv[0] == 0
 
 
 def test_only_saved_settings_survive_a_power_cycle():

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
+import trio
 
 from drivers.sim.bench import Bench
 from drivers.sim.config import (
@@ -23,6 +24,7 @@ from drivers.sim.config import (
     read_lab,
 )
 from drivers.sim.config_optional import EPCConfig, PM100Config, WebSQConfig
+from drivers.sim.lab import RunningLab
 from drivers.sim.optional import MAX_WAITING_BYTES
 from drivers.sim.sq_websq import MS
 from tests.drivers.sim.board_host import BOARD_NONCE, KEY
@@ -215,6 +217,32 @@ def test_a_lab_serves_them_until_it_is_told_to_stop(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert (process.wait(timeout=10), process.stderr.read()) == (0, b"")
     assert not [path for path in tmp_path.iterdir() if path.is_symlink()]
+
+
+async def test_the_boxs_two_ports_can_be_cut_apart(tmp_path):
+    running = RunningLab(read_lab(lab(tmp_path)), tmp_path, entropy=bytes)
+    servers = {place.instrument: place.server for place in running.places}
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.run)
+            box = await trio.open_tcp_stream(*servers["detector"].address)
+            lines = await trio.open_tcp_stream(*servers["counts"].address)
+            assert await lines.receive_some()
+            servers["counts"].unplug()
+            while await lines.receive_some():
+                pass
+            await box.send_all(b'{"request": "StartAutoIV"}')
+            answer = b""
+            while not answer.endswith(b'{"label":"StartAutoIV","value":false}\x17'):
+                answer += await box.receive_some()
+            with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+                await trio.open_tcp_stream(*servers["counts"].address)
+            servers["counts"].plug()
+            again = await trio.open_tcp_stream(*servers["counts"].address)
+            assert (await again.receive_some()).endswith(b"\n")
+            for stream in (box, lines, again):
+                await stream.aclose()
+            nursery.cancel_scope.cancel()
 
 
 def test_a_place_of_theirs_that_is_taken_is_named(tmp_path):

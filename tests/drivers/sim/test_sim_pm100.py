@@ -154,6 +154,13 @@ def test_a_command_and_a_query_do_not_mix():
     assert meter.advance(1.0) == b"1.0000000E-04\n"
 
 
+def test_messages_that_find_no_room_are_lost():
+    meter = a_meter()
+    meter.receive(b"SENS:AVER:COUN 2\n" * MAX_WAITING_MESSAGES + b"SENS:AVER:COUN 3\n")
+    meter.advance(1.0)
+    assert ask(meter, "SENS:AVER:COUN?") == "2\n"
+
+
 def test_a_new_session_finds_nothing_of_the_old_one():
     meter = zeroed(1e-4)
     ask(meter, "SENS:AVER:COUN 3000")
