@@ -1,14 +1,33 @@
 """Place circulants: from column degrees to a quasi-cyclic matrix without cycles of length 4.
 
-Columns are placed one by one on the emptiest rows; of many random sets of shifts the one that
-closes the fewest cycles of length 6 through light columns is kept (after Hu, Eleftheriou, Arnold
-2005, doi:10.1109/TIT.2004.839541, and Fossorier 2004, doi:10.1109/TIT.2004.831841, for circulants).
+Columns are placed one by one on the emptiest rows. Those of degree 2 are edges between checks, each
+put where it closes the longest cycle of such edges, for their cycles are code words (progressive
+edge growth: Hu, Eleftheriou, Arnold 2005, doi:10.1109/TIT.2004.839541). Of many random sets of
+shifts of a column of degree 3 the one that closes the fewest cycles of length 6 through light
+columns is kept (Fossorier 2004, doi:10.1109/TIT.2004.831841, for circulants).
 """
 
 import numpy as np
 
 Column = dict[int, int]
 """Row -> shift of one column of circulants."""
+
+Edge = tuple[int, int]
+"""Column of degree 2 seen from a row: the other row, and how much higher its check is."""
+
+
+PATIENCE = 20
+"""Dead ends after which the checks of a column may be one step less apart."""
+
+APART = {3: 9, 4: 6, 5: 4, 6: 4}
+"""Steps through columns of degree 2 between the checks of a column of such a degree: with the
+columns on the way it makes a set of bits that few checks see, where decoding gets stuck."""
+
+FAR = 1 << 20
+"""Steps to a check that is not reached."""
+
+DEAD_ENDS = 3000
+"""Random sets of shifts that are tried for one column before it is given up."""
 
 
 class Placer:
@@ -22,19 +41,32 @@ class Placer:
         """Differences of shifts that some column already has between two rows (cycle of 4)."""
         self.light = np.zeros((rows, rows, z), bool)
         """The same, of columns of degree 2 and 3 only (two steps of a cycle of 6)."""
+        self.steps: np.ndarray | None = None
+        """Steps through columns of degree 2 from check 0 of a row to each check of another."""
+        self.edges: list[list[Edge]] = [[] for _ in range(rows)]
+        """Columns of degree 2 on each row."""
+
+    def pick_order(self) -> np.ndarray:
+        """Return the rows, the emptiest first, equal ones at random."""
+        return np.lexsort((self.dice.random(self.rows), self.load))
 
     def pick_rows(self, degree: int) -> list[int]:
-        order = np.lexsort((self.dice.random(self.rows), self.load))
-        return sorted(int(row) for row in order[:degree])
+        return sorted(int(row) for row in self.pick_order()[:degree])
 
-    def _shifts(self, rows: list[int]) -> Column | None:
-        """Return random shifts that close no cycle of 4, or None after a dead end."""
+    def _shifts(self, rows: list[int], apart: int) -> Column | None:
+        """Return random shifts that close no cycle of 4, or None after a dead end.
+
+        No two of the checks are less than ``apart`` steps through columns of degree 2 apart.
+        """
         column: Column = {}
         for row in self.dice.permutation(rows):
             free = np.ones(self.z, bool)
             for other, shift in column.items():
                 # (s - shift) mod z must be new between the two rows
                 free &= ~np.roll(self.taken[row, other], shift)
+                if apart:
+                    assert self.steps is not None
+                    free &= np.roll(self.steps[row, other] >= apart, shift)
             choices = np.flatnonzero(free)
             if not choices.size:
                 return None
@@ -52,11 +84,69 @@ class Placer:
             found += int((self.light[a] & back).sum())
         return found
 
-    def place(self, rows: list[int], *, tries: int) -> None:
-        """Add a column on ``rows``."""
+    def _distances(self, start: int, farthest: int, without: Edge | None = None) -> np.ndarray:
+        """Steps through columns of degree 2 from check 0 of row ``start`` to each check.
+
+        Checks more than ``farthest`` steps away count as FAR. ``without`` is not taken from there.
+        """
+        found = np.full((self.rows, self.z), FAR)
+        found[start, 0] = 0
+        front = [(start, 0)]
+        for distance in range(1, farthest + 1):
+            reached = []
+            for row, check in front:
+                for edge in self.edges[row]:
+                    other, there = edge[0], (check + edge[1]) % self.z
+                    if found[other, there] == FAR and not (distance == 1 and edge == without):
+                        found[other, there] = distance
+                        reached.append((other, there))
+            front = reached
+        return found
+
+    def place_edge(self) -> None:
+        """Add a column of degree 2 from an emptiest row to a far check of another emptier row.
+
+        Its own other checks count too: a path twice through it may be short.
+        """
+        start, *others = (int(row) for row in self.pick_order())
+        distances = self._distances(start, 16)
+        known = {row for row, _ in self.edges[start]}
+        others = [row for row in others if row not in known][: max(2, self.rows // 3 - 1)]
+        farthest = {row: int(distances[row].max()) for row in others}
+        best: tuple[int, int, int] | None = None
+        for row in sorted(others, key=lambda row: (-farthest[row], self.load[row]))[:6]:
+            gaps = np.flatnonzero(distances[row] == farthest[row])
+            gap = int(self.dice.choice(gaps))
+            self._join(start, row, gap)
+            loop = 1 + int(self._distances(start, 12, without=(row, gap))[row, gap])
+            self.edges[start].pop()
+            self.edges[row].pop()
+            if best is None or loop > best[0]:
+                best = (loop, row, gap)
+            if loop > 12:
+                break
+        assert best is not None
+        _, row, gap = best
+        self._join(start, row, gap)
+        shift = int(self.dice.integers(self.z))
+        self._enter({start: shift, row: (shift - gap) % self.z})
+
+    def _join(self, start: int, row: int, gap: int) -> None:
+        self.edges[start].append((row, gap))
+        self.edges[row].append((start, -gap % self.z))
+
+    def measure_edges(self) -> None:
+        """Find the steps between all checks, once all columns of degree 2 are placed."""
+        steps = [self._distances(row, max(APART.values())) for row in range(self.rows)]
+        self.steps = np.minimum(np.array(steps), 100).astype(np.int8)
+
+    def place(self, rows: list[int], *, tries: int, apart: int) -> None:
+        """Add a column on ``rows``; after dead ends try again, with checks less far apart."""
         best: tuple[int, Column] | None = None
-        for _ in range(tries):
-            column = self._shifts(rows)
+        for trial in range(DEAD_ENDS):
+            if best is not None and trial >= tries:
+                break
+            column = self._shifts(rows, max(0, apart - trial // PATIENCE))
             if column is None:
                 continue
             cycles = self._short_cycles(column) if len(rows) <= 3 else 0  # heavy ones forgive
@@ -81,6 +171,7 @@ class Placer:
     def extend(self, width: int) -> None:
         """Add one row of ``width`` circulants, on the columns lightest so far (at random)."""
         self.rows += 1
+        self.edges.append([])
         self.load = np.append(self.load, 0)
         for name in ("taken", "light"):
             old = getattr(self, name)
@@ -114,18 +205,16 @@ def build(
 ) -> list[Column]:
     """Build a matrix of ``sum(counts)`` columns on ``rows`` rows, then ``more`` rows on top.
 
-    The first columns of degree 2 form a path over the rows, so no cycle runs through them alone;
-    further ones close cycles, which lifting makes long. The rows on top are as wide as the others
-    and serve the blind rounds.
+    The rows on top are as wide as the others and serve the blind rounds.
     """
     placer = Placer(rows, z, dice)
-    order = dice.permutation(rows)
-    for i in range(counts.get(2, 0)):
-        pair = order[i : i + 2] if i < rows - 1 else placer.pick_rows(2)
-        placer.place(sorted(int(row) for row in pair), tries=60)
+    for _ in range(counts.get(2, 0)):
+        placer.place_edge()
+    placer.measure_edges()
     for degree in sorted(d for d in counts if d > 2):
         for _ in range(counts[degree]):
-            placer.place(placer.pick_rows(degree), tries=60 if degree == 3 else 12)
+            tries, apart = 60 if degree == 3 else 12, APART.get(degree, 0)
+            placer.place(placer.pick_rows(degree), tries=tries, apart=apart)
     width = round(float(placer.load.mean()))
     for _ in range(more):
         placer.extend(width)

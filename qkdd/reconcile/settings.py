@@ -19,7 +19,7 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     margin: Annotated[float, Meta(ge=-0.2, le=1.0)] = 0.02
     spread: Annotated[float, Meta(ge=-5.0, le=5.0)] = 2.0
-    """A frame starts with the cheapest code whose asymptotic threshold is at least ``qber * (1 +
+    """A frame starts with the cheapest code whose threshold is at least ``qber * (1 +
     margin)`` less ``spread`` standard deviations of a frame's own QBER: frames with fewer errors
     than most pass at once, the others buy more parities in blind rounds. Larger margins and smaller
     spreads spend key to save time."""

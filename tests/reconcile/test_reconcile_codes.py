@@ -48,6 +48,27 @@ def test_no_two_columns_meet_in_a_cycle_of_4(code: Code) -> None:
                 seen.add(gap)
 
 
+@pytest.mark.parametrize("code", CODES[::12], ids=lambda code: code.rows)
+def test_columns_of_degree_2_alone_make_no_code_word_below_9_bits(code: Code) -> None:
+    base = graph(code, 0, code.rows)
+    rows = np.repeat(np.arange(base.n_rows), np.diff(base.row_start))
+    joined: dict[int, list[tuple[int, int, int]]] = {row: [] for row in range(code.rows)}
+    for column in np.flatnonzero(np.bincount(base.columns) == 2).tolist():
+        i, j = np.flatnonzero(base.columns == column).tolist()
+        gap = int(base.shifts[i] - base.shifts[j]) % Z
+        joined[int(rows[i])].append((int(rows[j]), gap, column))
+        joined[int(rows[j])].append((int(rows[i]), -gap % Z, column))
+    for start, edges in joined.items():
+        for end in edges:
+            # what 7 other columns reach from one check of a column is not its other check
+            reached = {(row, gap) for row, gap, column in edges if (row, gap, column) != end}
+            for _ in range(6):
+                reached |= {
+                    (row, (check + gap) % Z) for at, check in reached for row, gap, _ in joined[at]
+                } - {(start, 0)}
+            assert end[:2] not in reached
+
+
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.rows)
 def test_every_bit_is_in_two_checks_or_more_and_rows_are_alike(code: Code) -> None:
     base = graph(code, 0, code.rows)
