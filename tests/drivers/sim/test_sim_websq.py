@@ -54,7 +54,8 @@ class Box:
         return self.objects()
 
     def label(self, name: str) -> object:
-        props = self.send(request="labelProps", value="None")
+        said = self.send(request="labelProps", value="None")
+        props = [one for one in said if isinstance(one["value"], dict)]  # the others are updates
         return next(one["value"]["value"] for one in props if one["label"] == name)
 
     def last_counts(self) -> list[float]:
@@ -242,6 +243,16 @@ def test_a_scan_shows_plateau_and_switching_current():
     assert [row["y2"] for row in ic["value"]] == [0, 100_000, 100_000, 0]
     assert [row["v1"] for row in iv["value"]] == [0.5, 0.7, 0.9, 220.0]
     assert box.last_counts()[0] == 50_000  # as before the scan
+
+
+def test_a_scan_that_is_called_off_leaves_bias_and_settings_as_they_were():
+    box = Box()
+    box.send(command="IVScanEnable", value=True)
+    assert box.label("BiasVoltage")[0] != 0.9
+    said = box.send(command="IVScanEnable", value=False)
+    assert {"label": "IVScanEnable", "value": False} in said
+    assert {"label": "BiasVoltage", "value": [0.9] * 4} in said
+    assert box.last_counts() == [10_000, 20_000, 30_000, 40_000]
 
 
 @pytest.mark.parametrize(
