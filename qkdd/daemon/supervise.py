@@ -10,8 +10,8 @@ from qkdd.base.errors import SecurityAlarm
 log = structlog.get_logger(__name__)
 
 FIRST_DELAY_S = 0.5
-MAX_DELAY_S = 10.0
-CALM_S = 30.0
+MAX_DELAY_S = 5.0
+CALM_S = 3.0
 
 
 async def supervise(

@@ -23,7 +23,7 @@ async def test_patience_doubles_up_to_its_limit_and_reasons_are_told(
             raise LinkLost(f"failure {len(starts_s)}")
 
     await supervise("x", service, restart_on=(LinkLost,), failed=reasons.append)
-    assert starts_s == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5]
+    assert starts_s == [0, 0.5, 1.5, 3.5, 7.5, 12.5, 17.5, 22.5]
     assert reasons == [f"failure {n}" for n in range(1, 8)]
 
 
