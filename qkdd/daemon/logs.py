@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO, cast
 
 import msgspec
 import structlog
@@ -35,6 +36,30 @@ def _prefixed(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return f"<{priority}>{_to_json(event)}"
 
 
+class PatientStderr:
+    """Writes whole lines to a descriptor. What cannot be written (disk full, reader gone) is
+    counted, not raised: a log must never end the relay. The next line tells how many were lost."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._n_lost = 0
+
+    def write(self, text: str) -> int:
+        note = f"[{self._n_lost} log lines lost] " if self._n_lost else ""
+        left = memoryview((note + text).encode("utf-8", "backslashreplace"))
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError:
+            self._n_lost += 1
+        else:
+            self._n_lost = 0
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
 def configure_logs() -> None:
     """Choose the form by where stderr goes. Tracebacks never show local variables."""
     shared: list[structlog.typing.Processor] = [
@@ -57,6 +82,8 @@ def configure_logs() -> None:
         ]
     structlog.configure(
         processors=[*shared, *ending],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(
+            file=cast(TextIO, PatientStderr(sys.stderr.fileno()))  # the two methods that it calls
+        ),
         cache_logger_on_first_use=True,
     )

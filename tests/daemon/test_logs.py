@@ -1,13 +1,15 @@
 """Logs: JSON with a priority under journald, and never a byte of key."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from qkdd.base.secret import Secret
-from qkdd.daemon.logs import refuse_bytes
+from qkdd.daemon.logs import PatientStderr, refuse_bytes
 
 LOGGER = """
 import structlog
@@ -47,3 +49,27 @@ def test_json_lines_carry_the_priority_and_no_local_variables() -> None:
     assert bug.startswith("<3>{")
     assert json.loads(bug[3:])["exception"][0]["exc_type"] == "ValueError"
     assert "super-secret-pad" not in done.stderr
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_told_with_the_next(tmp_path: Path) -> None:
+    full, good = (
+        os.open("/dev/full", os.O_WRONLY),
+        os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT),
+    )
+    try:
+        stderr = PatientStderr(full)
+        stderr.write("first\n")
+        stderr.write("second\n")
+        os.dup2(good, full)
+        stderr.write("third\n")
+        stderr.write("fourth\n")
+    finally:
+        os.close(full)
+        os.close(good)
+    assert (tmp_path / "log").read_text() == "[2 log lines lost] third\nfourth\n"
+
+
+def test_logging_to_a_full_disk_raises_nothing() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", LOGGER], stderr=full, stdout=subprocess.PIPE)
+    assert done.returncode == 0
