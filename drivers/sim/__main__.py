@@ -1,6 +1,7 @@
 """``python -P -m drivers.sim LAB.toml``: serve every instrument of a simulated lab.
 
 One line of JSON on stdout says when everything listens, and where; SIGTERM or SIGINT ends it.
+``dark``, ``attack`` and ``status`` in the place of LAB.toml are for a lab that runs.
 """
 
 import argparse
@@ -13,7 +14,9 @@ from pathlib import Path
 import trio
 
 from drivers.sim.config import LabConfigError, read_lab
+from drivers.sim.control import control_path
 from drivers.sim.lab import serve_lab
+from drivers.sim.orders import COMMANDS, give_order
 
 
 def announce(resources: dict[str, dict[str, str]]) -> None:
@@ -22,14 +25,20 @@ def announce(resources: dict[str, dict[str, str]]) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        return give_order(sys.argv[1:])
     parser = argparse.ArgumentParser(
-        prog="python -P -m drivers.sim", description="Serve the instruments of a simulated lab."
+        prog="python -P -m drivers.sim",
+        description="Serve the instruments of a simulated lab.",
+        epilog=f"Of a lab that runs: {', '.join(COMMANDS)}; --help after one of them.",
     )
     parser.add_argument("lab", type=Path, metavar="LAB.toml")
     path: Path = parser.parse_args().lab
     try:
         lab = read_lab(path)
-        run = partial(serve_lab, entropy=secrets.token_bytes, ready=announce)
+        run = partial(
+            serve_lab, entropy=secrets.token_bytes, ready=announce, control=control_path(path)
+        )
         trio.run(run, lab, path.absolute().parent)
     except (LabConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from drivers.sim.agilent_8156a import HP8156A
-from drivers.sim.config import LabConfigError, Link, StateEncoderConfig, TDC1Config
+from drivers.sim.config import Attack, LabConfigError, Link, StateEncoderConfig, TDC1Config
+from drivers.sim.control import LinkDone
 from drivers.sim.idq_on_network import TimeController
 from drivers.sim.koheron_ctl200 import CTL200
 from drivers.sim.optics.link import Events, OpticalLink, link_seed
@@ -41,6 +42,7 @@ class Bench:
     ) -> None:
         self.now_ns = 0
         self._config = link
+        self._cut_until_ns = 0
         self._optics = OpticalLink(
             link.fibre, link.source, link.receiver, link.attack, seed=link_seed(seed, link.name)
         )
@@ -70,13 +72,34 @@ class Bench:
     def name(self) -> str:
         return self._config.name
 
+    @property
+    def attack(self) -> Attack | None:
+        """What an eavesdropper does to the light."""
+        return self._optics.attack
+
+    @attack.setter
+    def attack(self, attack: Attack | None) -> None:
+        self._optics.attack = attack
+
+    def cut_fibre(self, n_ns: int) -> None:
+        """From now on no light enters the fibre for ``n_ns``; 0 mends it."""
+        self._cut_until_ns = self.now_ns + n_ns
+
+    def done_to_it(self) -> LinkDone:
+        """What somebody does to this link."""
+        dark_s = max(0, self._cut_until_ns - self.now_ns) / 1e9
+        return LinkDone(name=self.name, dark_s=dark_s, attack=self.attack)
+
     def catch_up(self, now_ns: int) -> None:
         """Go on to ``now_ns`` in steps short enough for the FIFO and the light."""
         while self.now_ns < now_ns:
             self.step(min(now_ns, self.now_ns + STEP_NS))
 
     def step(self, now_ns: int) -> None:
-        """One step of the model, at most ``STEP_NS``."""
+        """One step of the model, at most ``STEP_NS``; two where a cut fibre is mended."""
+        if self.now_ns < self._cut_until_ns < now_ns:
+            self.step(self._cut_until_ns)
+        self._optics.fibre_cut = self.now_ns < self._cut_until_ns
         dt_s = self._advance_light_sources(now_ns)
         events = self._optics.advance(now_ns)
         self.optional.count(now_ns, events, self._clock)

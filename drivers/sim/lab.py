@@ -21,6 +21,14 @@ from drivers.sim.bench import (
     board_key,
 )
 from drivers.sim.config import Lab, LabConfigError, Link, datalinks
+from drivers.sim.control import (
+    Answer,
+    AttackOrder,
+    ControlRefused,
+    ControlSocket,
+    DarkOrder,
+    Order,
+)
 from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import Device, PtyServer, TcpServer
 from drivers.sim.serve_zmq import RepServer
@@ -56,12 +64,15 @@ class RunningLab:
         *,
         entropy: Entropy,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        control: Path | None = None,
     ) -> None:
         self._clock_ns = clock_ns
         self._start_ns = clock_ns()
         self.benches: list[Bench] = []
         self.places: list[Place] = []
+        self._control: ControlSocket | None = None
         try:
+            self._control = None if control is None else ControlSocket(control)
             for link in lab.links:
                 self._set_up(link, lab.seed, folder, entropy)
         except BaseException:
@@ -81,9 +92,44 @@ class RunningLab:
             async with trio.open_nursery() as nursery:
                 for place in self.places:
                     nursery.start_soon(place.server.run)
+                if self._control is not None:
+                    nursery.start_soon(self._control.run, self.obey)
                 await self._keep_time()
         finally:
             self._take_down()
+
+    def obey(self, order: Order) -> Answer:
+        """Do what somebody at the control socket wants, from now on.
+
+        Raises
+        ------
+        ControlRefused
+            If there is no such link; then nothing was done.
+        """
+        if isinstance(order, DarkOrder):
+            for bench in self._chosen((order.link,)):
+                self._catch_up(bench)
+                bench.cut_fibre(round(order.seconds * 1e9))
+        elif isinstance(order, AttackOrder):
+            for bench in self._chosen(order.links):
+                self._catch_up(bench)
+                bench.attack = order.attack
+        return Answer(
+            lab_s=self._now_ns() * 1e-9,
+            cpu_s=time.process_time(),
+            links=tuple(bench.done_to_it() for bench in self.benches),
+        )
+
+    def _chosen(self, names: tuple[str, ...]) -> list[Bench]:
+        known = {bench.name: bench for bench in self.benches}
+        if unknown := [name for name in names if name not in known]:
+            raise ControlRefused(f"no link {unknown[0]!r} here; there are {', '.join(known)}")
+        return [known[name] for name in names] or self.benches
+
+    def _catch_up(self, bench: Bench) -> None:
+        now_ns = self._now_ns()
+        if now_ns - bench.now_ns <= SHORT_LAG_NS:
+            bench.catch_up(now_ns)
 
     async def _keep_time(self) -> None:
         deadline = trio.current_time()
@@ -126,10 +172,7 @@ class RunningLab:
         bench = Bench(link, seed=seed, key=key, entropy=entropy, start_unix_s=unix_s)
         self.benches.append(bench)
 
-        def catch_up() -> None:
-            now_ns = self._now_ns()
-            if now_ns - bench.now_ns <= SHORT_LAG_NS:
-                bench.catch_up(now_ns)
+        catch_up = partial(self._catch_up, bench)
 
         def put(instrument: str, listen: str, resource: str, serve: Callable[[], Server]) -> None:
             try:
@@ -157,6 +200,8 @@ class RunningLab:
             put("datalink", listen, ZEROMQ, partial(tagger.serve_datalink, catch_up))
 
     def _take_down(self) -> None:
+        if self._control is not None:
+            self._control.close()
         for place in self.places:
             place.server.unplug()
 
@@ -184,11 +229,12 @@ async def serve_lab(
     *,
     entropy: Entropy,
     ready: Callable[[dict[str, dict[str, str]]], None],
+    control: Path | None = None,
     stop_at: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
 ) -> None:
     """Serve ``lab`` until one of the signals comes; ``ready`` hears when everything listens."""
     with trio.open_signal_receiver(*stop_at) as signals:
-        running = RunningLab(lab, folder, entropy=entropy)
+        running = RunningLab(lab, folder, entropy=entropy, control=control)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(running.run)
             ready(running.resources())

@@ -47,10 +47,11 @@ class OpticalLink:
         self.laser_power_mw = 0.0
         self.attenuation_db = 0.0
         self.shutter_open = False
+        self.fibre_cut = False
         self.encoder = EncoderLight()
         self.live_detectors = ALL_LIVE
         self._fibre, self._source, self._receiver = fibre, source, receiver
-        self._attacked_below = attacked_below(attack)
+        self.attack = attack
         self._rng = np.random.Generator(np.random.Philox(seed))
         self._detectors = Detectors(receiver, self._rng)
         self._delay_ps = flight_ps(fibre.length_km) + round(receiver.delay_ns * 1e3)
@@ -116,7 +117,7 @@ class OpticalLink:
             states,
             words,
             rungs=self._rungs(plan),
-            attacked_below=self._attacked_below,
+            attacked_below=attacked_below(self.attack),
         )
         whole_ps, rest = divmod(first * PS_PER_S, plan.pulse_rate_hz)
         start_ps = (emission.start_ns - self._now_ns) * 1000 + self._delay_ps
@@ -129,6 +130,8 @@ class OpticalLink:
 
     def _detections_per_signal(self, pulse_rate_hz: int) -> float:
         """Mean number of detection events, over all detectors, of one signal pulse."""
+        if self.fibre_cut:
+            return 0.0
         loss_db = self._fibre.loss_db + self._receiver.loss_db
         per_pulse = (
             self.signal_mu(pulse_rate_hz) * transmittance(loss_db) * self._receiver.efficiency
