@@ -143,7 +143,7 @@ class River:
             case FrameStartFound():
                 self._locked = True
             case DetectedFrame():
-                self.watch(BOB, "sift", self._sifter.add, event.slots, event.detectors)
+                self.watch(BOB, "sift", self._sifter.add, event.slots, event.detectors, event.start)
                 self.watch(BOB, "sift", event.wipe)
             case BlockEnded():
                 ended = self._sifter

@@ -161,7 +161,7 @@ class BobLight:
         assert self._run is not None
         if self._sifter is None:
             self._sifter = BobSifter(BlockNo(self._run.first_block + event.block_index))
-        self._sifter.add(event.slots, event.detectors)
+        self._sifter.add(event.slots, event.detectors, event.start)
         odd = self._status.odd_clicks
         odd["double"] += event.n_double
         odd["cross"] += event.n_cross

@@ -37,9 +37,8 @@ class FrameAssembly:
 
     def add(self, first_pulse: int, frame: int, assigned: Assigned, settled: Settled) -> None:
         """Add one window of payload that begins with ``first_pulse``; keeps the arrays."""
-        block_start = self._plan.block_span(self._plan.block_of_frame(frame)).start
         slots = assigned.slots
-        slots += np.uint32(first_pulse - block_start)
+        slots += np.uint32(first_pulse - self._plan.frame_span(frame).start)
         self._slots.append(slots)
         self._detectors.append(settled.detectors)
         self._n_double += settled.n_double
@@ -49,9 +48,11 @@ class FrameAssembly:
 
     def ended(self, frame: int) -> DetectedFrame:
         """Return the frame, which now belongs to the caller, and begin the next."""
+        index = self._plan.block_of_frame(frame)
         detected = DetectedFrame(
             frame=frame,
-            block_index=self._plan.block_of_frame(frame),
+            block_index=index,
+            start=(frame - self._plan.first_frame(index)) * self._plan.frame_pulses,
             slots=np.concatenate(self._slots),
             detectors=np.concatenate(self._detectors),
             n_double=self._n_double,

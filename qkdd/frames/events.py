@@ -37,8 +37,10 @@ class DetectedFrame:
 
     frame: int
     block_index: int
+    start: int
+    """The frame's first pulse, counted from the BLOCK's first: may exceed 32 bits."""
     slots: npt.NDArray[np.uint32]
-    """(n,) strictly rising pulse offsets from the BLOCK's first pulse; no calibration pulse."""
+    """(n,) strictly rising pulse offsets from the FRAME's first pulse; no calibration pulse."""
     detectors: npt.NDArray[np.uint8]
     """(n,) basis * 2 + bit."""
     n_double: int

@@ -10,7 +10,8 @@ from qkdd.base.light import LightPlan
 MIN_TICKS_PER_PERIOD = 3
 """At three ticks a period or less, the clock's line and its alias cannot be told apart."""
 
-MAX_SLOTS = 1 << 32
+MAX_BLOCK_PULSES = 15_000_000_000
+"""What the announcement of a block's clicks has room for (qkdd/sift/gaps.py says the same)."""
 
 
 class FrameSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,5 +58,8 @@ def check_light(plan: LightPlan, settings: FrameSettings) -> None:
             f"{settings.tick_ps} ps, or the pulse clock is ambiguous"
         )
     longest = max(plan.ramp_frames) * plan.frame_pulses
-    if longest > MAX_SLOTS:
-        raise ValueError(f"a block of {longest} pulses exceeds {MAX_SLOTS}, a slot's 32 bits")
+    if longest > MAX_BLOCK_PULSES:
+        raise ValueError(
+            f"ramp_frames {max(plan.ramp_frames)} of {plan.frame_pulses} pulses make a block of "
+            f"{longest}, at most {MAX_BLOCK_PULSES} are allowed"
+        )

@@ -40,9 +40,11 @@ class BobSifter:
         """Whether Alice has answered every chunk."""
         return self._clicks.closed and self._n_received == self._clicks.n_chunks
 
-    def add(self, slots: npt.NDArray[np.uint32], detectors: npt.NDArray[np.uint8]) -> None:
+    def add(
+        self, slots: npt.NDArray[np.uint32], detectors: npt.NDArray[np.uint8], start: int = 0
+    ) -> None:
         """Add the clicks of one frame: see :meth:`ClickStore.append`."""
-        self._clicks.append(slots, detectors)
+        self._clicks.append(slots, detectors, start)
 
     def close(self) -> None:
         """The block's last pulse has arrived."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.sift.gaps import MAX_BLOCK_PULSES, Words, encode_gaps
+from qkdd.sift.gaps import Words, encode_gaps
 
 CHUNK_CLICKS = 1 << 18
 """Clicks of one message: 576 KiB, and 704 KiB at most when the light is faint."""
@@ -50,15 +50,19 @@ class ClickStore:
         self._closed = False
         self.n_clicks = 0
 
-    def append(self, slots: npt.NDArray[np.uint32], detectors: npt.NDArray[np.uint8]) -> None:
+    def append(
+        self, slots: npt.NDArray[np.uint32], detectors: npt.NDArray[np.uint8], start: int = 0
+    ) -> None:
         """Add the clicks of one frame.
 
         Parameters
         ----------
         slots : (n,) uint32, strictly rising, above all slots so far
-            Pulses counted from the start of the block.
+            Pulses counted from ``start``.
         detectors : (n,) uint8, 0..3
             basis * 2 + bit.
+        start : int
+            The frame's first pulse, counted from the start of the block.
 
         Raises
         ------
@@ -71,19 +75,22 @@ class ClickStore:
             raise ValueError(f"{slots.dtype}{slots.shape} slots, {detectors.shape} detectors")
         if detectors.size and detectors.max() > 3:
             raise ValueError(f"detector {detectors.max()} is not 0..3")
-        if slots.size and (slots[0] <= self._last_slot or np.any(slots[1:] <= slots[:-1])):
+        before = self._last_slot - start
+        if slots.size and (int(slots[0]) <= before or np.any(slots[1:] <= slots[:-1])):
             raise ValueError(f"slots do not rise strictly after slot {self._last_slot}")
         done = 0
         while done < slots.size:
             stop = done + self._chunk_clicks - self._n_open
-            done += self._fill(slots[done:stop], detectors[done:stop])
+            done += self._fill(slots[done:stop], detectors[done:stop], start)
 
-    def _fill(self, slots: npt.NDArray[np.uint32], detectors: npt.NDArray[np.uint8]) -> int:
-        self._words.append(encode_gaps(slots, self._last_slot))
+    def _fill(
+        self, slots: npt.NDArray[np.uint32], detectors: npt.NDArray[np.uint8], start: int
+    ) -> int:
+        self._words.append(encode_gaps(slots, self._last_slot - start))
         self._detectors[self._n_open : self._n_open + slots.size] = detectors
         self._n_open += slots.size
         self.n_clicks += slots.size
-        self._last_slot = int(slots[-1])
+        self._last_slot = start + int(slots[-1])
         if self._n_open == self._chunk_clicks:
             self._seal()
         return slots.size
@@ -141,6 +148,3 @@ class ClickStore:
             words.fill(0)
         self._detectors.fill(0)
         self._closed = True
-
-
-assert np.iinfo(np.uint32).max + 1 == MAX_BLOCK_PULSES, "slots are uint32"

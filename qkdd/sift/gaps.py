@@ -14,13 +14,17 @@ Words: TypeAlias = npt.NDArray[np.uint16]
 Slots: TypeAlias = npt.NDArray[np.int64]
 
 ESCAPE = 65_535
-MAX_BLOCK_PULSES = 1 << 32
+MAX_BLOCK_PULSES = 15_000_000_000
+"""All the escapes of such a block fit into one message of the wire, beside a chunk of clicks."""
+
 MAX_ESCAPES = MAX_BLOCK_PULSES // ESCAPE
 """A whole block cannot need more: its gaps add up to its length."""
 
 
 def encode_gaps(slots: npt.NDArray[np.uint32], previous: int) -> Words:
     """Write strictly rising ``slots``, the first above ``previous`` (-1 at the block's start).
+
+    Both count from the same pulse, whichever that is: ``previous`` may lie far before it.
 
     Raises
     ------

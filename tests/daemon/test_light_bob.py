@@ -99,6 +99,7 @@ def frame(number: int, block_index: int) -> DetectedFrame:
     return DetectedFrame(
         frame=number,
         block_index=block_index,
+        start=0,
         slots=slots,
         detectors=np.full(slots.size, 3, np.uint8),
         n_double=0,

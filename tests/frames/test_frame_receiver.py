@@ -41,7 +41,7 @@ def only(kind, events):
 
 
 def pulses_of(frame: DetectedFrame, plan: LightPlan = SMALL) -> np.ndarray:
-    return frame.slots.astype(np.int64) + plan.block_span(frame.block_index).start
+    return frame.slots.astype(np.int64) + plan.block_span(frame.block_index).start + frame.start
 
 
 def payload(pulses: np.ndarray, frame: int, plan: LightPlan = SMALL) -> np.ndarray:
@@ -365,7 +365,7 @@ def test_tags_out_of_order_are_the_callers_fault() -> None:
         (LightPlan(pulse_rate_hz=167_000_000), FrameSettings(), CHANNELS, "ambiguous"),
         (SMALL, FrameSettings(), {1: 0, 2: 1, 3: 2}, "detectors"),
         (SMALL, FrameSettings(), {1: 0, 2: 1, 3: 2, 4: 2}, "detectors"),
-        (LightPlan(ramp_frames=(500,)), FrameSettings(), CHANNELS, "32 bits"),
+        (LightPlan(ramp_frames=(1501,)), FrameSettings(), CHANNELS, "ramp_frames 1501"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(plan, frame_settings, channels, told) -> None:

@@ -41,7 +41,7 @@ def detected(events: list[object]) -> DetectedFrame:
 
 
 def offsets(*pulses: int) -> list[int]:
-    start = PLAN.block_span(PLAN.block_of_frame(FRAME)).start
+    start = PLAN.frame_span(FRAME).start
     return [pulse - start for pulse in pulses]
 
 

@@ -72,6 +72,24 @@ def test_clicks_come_back_however_they_were_cut(
     assert store.n_clicks == len(slots)
 
 
+@given(slots=RISING.filter(bool), starts=st.lists(st.integers(0, 2**34), max_size=5, unique=True))
+def test_frames_that_start_anywhere_in_the_block_come_back(
+    slots: list[int], starts: list[int]
+) -> None:
+    store, expected, free = ClickStore(7), list[int](), 0
+    for start in sorted(starts):
+        if start < free:
+            continue
+        store.append(np.array(slots, np.uint32), np.zeros(len(slots), np.uint8), start)
+        expected += [start + slot for slot in slots]
+        free = expected[-1] + 1
+    store.close()
+    got: list[int] = []
+    for piece in store:
+        got += decode_gaps(piece.gaps, got[-1] if got else -1, piece.n_clicks).tolist()
+    assert got == expected
+
+
 def test_a_click_takes_less_than_three_bytes() -> None:
     dice = np.random.default_rng(1)
     slots = np.cumsum(dice.integers(1, 210, 2 * CHUNK_CLICKS)).astype(np.uint32)

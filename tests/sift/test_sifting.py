@@ -16,7 +16,7 @@ from qkdd.base.bits import pack
 from qkdd.base.choices import ChoiceSource
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
-from qkdd.base.light import Intensities, LightPlan
+from qkdd.base.light import Basis, Intensities, LightPlan
 from qkdd.base.secret import Secret
 from qkdd.sift.alice import AliceSifter
 from qkdd.sift.block import SiftedBlock
@@ -354,9 +354,30 @@ def test_a_voided_block_leaves_no_raw_key() -> None:
 
 
 def test_a_block_too_long_for_its_slots_is_refused() -> None:
-    plan = LightPlan(frame_pulses=1_000_000_000, ramp_frames=(5,))
+    plan = LightPlan(frame_pulses=1_000_000_000, ramp_frames=(16,))
     with pytest.raises(ValueError, match="exceeds"):
         AliceSifter(BLOCK, choices(), plan, 0)
+
+
+def test_a_block_of_more_than_32_bits_of_pulses_sifts() -> None:
+    plan = LightPlan(frame_pulses=1_000_000_000, ramp_frames=(15,))
+    alice, bob = AliceSifter(BLOCK, choices(), plan, 0), BobSifter(BLOCK)
+    slots = np.arange(60_000, 999_999_999, 123_456_789, dtype=np.uint32)
+    expected = list[int]()
+    for start in (0, 4_000_000_000, 5_000_000_000, 14_000_000_000):
+        states = choices().states(slots.astype(np.int64) + start)
+        bits, bases = states & 1, states >> 1 & 1
+        bob.add(slots, bases * np.uint8(2) + bits, start)
+        expected += bits[bases == Basis.KEY].tolist()
+    bob.close()
+    for clicks in bob.announce():
+        alice.receive(roundtrip(clicks))
+    (kept,) = alice.reply()
+    theirs = bob.receive(roundtrip(kept))
+    assert theirs is not None
+    ours = alice.sifted(bob.errors())
+    assert ours.counts.test_errors == (0, 0, 0)
+    assert theirs.key_bits.tolist() == ours.key_bits.tolist() == expected
 
 
 def test_packed_forms_are_little_endian() -> None:
