@@ -18,17 +18,23 @@ from qkdd.amplify.length import check_source
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base import toml
 from qkdd.base.errors import ConfigError
+from qkdd.base.ids import LinkId
 from qkdd.base.light import Intensities, LightPlan
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.settings import MetricsSettings
 from qkdd.reconcile.settings import ReconcileSettings
+from qkdd.relay.admission import LaneRefused, LinkCapacity, check_links, lane_tag_bps
+from qkdd.relay.place import place_of
+from qkdd.relay.settings import Lane, LaneTimes
 from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 MAX_PORT = 65_535
 CREDENTIALS = "$CREDENTIALS_DIRECTORY"
+OWN_TAGS_BPS = 1_360.0
+PROMISED_TAGS_PER_BIT = 2.0
 Address = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")]
 
 
@@ -65,7 +71,12 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     connect: Address | None = None
     listen: Address | None = None
     promised_bits_per_s: Annotated[float, Meta(ge=0)] = 256.0
-    """Key promised to applications: hours of stock are counted against it."""
+    """Key promised to applications: hours of stock are counted against it, and lanes of less
+    priority leave so much. The same at both ends of a link that carries lanes."""
+    promised_priority: Annotated[int, Meta(ge=0, le=9)] = 5
+    """Of the promise among the priorities of the lanes."""
+    capacity_bits_per_s: Annotated[float, Meta(gt=0)] | None = None
+    """Secret key rate that lanes may reckon with: not the best day's."""
     light: LightPlan = LightPlan()
     intensities: Intensities = Intensities()
     frames: FrameSettings = FrameSettings()
@@ -100,6 +111,8 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     delivery: DeliverySettings
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     metrics: MetricsSettings | None = None
+    lanes: tuple[Lane, ...] = ()
+    lane_times: LaneTimes = LaneTimes()
 
     def __post_init__(self) -> None:
         names = [link.name for link in self.links]
@@ -115,6 +128,55 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         host_and_port(self.delivery.listen)
         if self.metrics is not None:
             host_and_port(self.metrics.listen)
+        self._check_lanes()
+
+    def _check_lanes(self) -> None:
+        """Refuse a lane that does not pass here, or that a link of ours cannot carry beside those
+        before it."""
+        links = {link.peer: link for link in self.links}
+        carried: dict[str, tuple[Lane, ...]] = {}
+        for number, lane in enumerate(self.lanes):
+            if any(lane.id == other.id for other in self.lanes[:number]):
+                raise ValueError(f"two lanes are called {lane.id}")
+            self.lane_times.check(lane)
+            place = place_of(lane, self.node.id)
+            for sae, end in zip(lane.saes, (lane.route[0], lane.route[-1]), strict=False):
+                home = self.delivery.homes.get(sae)
+                if place.is_end and home != end:
+                    raise ValueError(f"lane {lane.id}: SAE {sae} has its home at {home}, not {end}")
+            for peer in place.peers:
+                if peer not in links:
+                    raise ValueError(
+                        f"lane {lane.id}: there is no link to {peer}, which is next in its route"
+                    )
+                before = carried.get(peer, ())
+                check_carries(links[peer], before, lane)
+                carried[peer] = (*before, lane)
+
+
+def check_carries(link: Link, lanes: tuple[Lane, ...], lane: Lane) -> None:
+    """Raise ValueError unless ``link`` carries ``lane`` beside ``lanes``.
+
+    The link's own tags are counted as measured on the default demonstration link, and each
+    promised key as if it were asked for alone (docs/operating.md, "Stock").
+    """
+    if link.capacity_bits_per_s is None:
+        raise ValueError(
+            f"lane {lane.id}: link {link.name} needs capacity_bits_per_s, what lanes may count on"
+        )
+    capacity = LinkCapacity(
+        link=LinkId(link.name),
+        secret_bps=link.capacity_bits_per_s,
+        auth_bps=OWN_TAGS_BPS
+        + PROMISED_TAGS_PER_BIT * link.promised_bits_per_s
+        + sum(map(lane_tag_bps, lanes)),
+        promised_bps=link.promised_bits_per_s,
+        lanes=lanes,
+    )
+    try:
+        check_links(lane, [capacity], tag_bps=lane_tag_bps(lane))
+    except LaneRefused as refused:
+        raise ValueError(str(refused)) from refused
 
 
 def mistakes(path: Path, *, files: bool = True) -> list[str]:

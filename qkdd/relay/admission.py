@@ -7,6 +7,8 @@ from qkdd.base.errors import OutOfKey
 from qkdd.base.ids import LinkId
 from qkdd.relay.settings import UNIT_BITS, Lane
 
+FRAMES_PER_BATCH, UNITS_PER_BATCH, TAG_BITS = 6, 16, 128
+
 
 @dataclass(frozen=True, slots=True)
 class LinkCapacity:
@@ -32,6 +34,15 @@ class LinkCapacity:
 def lane_bps(lane: Lane) -> float:
     """Return the key that ``lane`` takes on each of its links, in bits per second."""
     return UNIT_BITS * lane.rate_mhz / 1000
+
+
+def lane_tag_bps(lane: Lane) -> float:
+    """Return what the lane's messages add to the authentication of each of its links, both ways.
+
+    Announcement, binding, wave, void, confirmation and verdict, each a frame of its own for every
+    16 units: what shares a frame costs less.
+    """
+    return FRAMES_PER_BATCH * TAG_BITS / UNITS_PER_BATCH * lane.rate_mhz / 1000
 
 
 class LaneRefused(OutOfKey):
@@ -64,6 +75,11 @@ def admit(lane: Lane, links: Sequence[LinkCapacity], *, tag_bps: float) -> None:
     """
     if len(links) != lane.n_links:
         raise ValueError(f"lane {lane.id} has {lane.n_links} links, {len(links)} were given")
+    check_links(lane, links, tag_bps=tag_bps)
+
+
+def check_links(lane: Lane, links: Sequence[LinkCapacity], *, tag_bps: float) -> None:
+    """Do what :func:`admit` does for those links of the route that a node knows."""
     needed = lane_bps(lane) + tag_bps
     shortfalls: dict[LinkId, float] = {}
     for capacity in links:

@@ -10,6 +10,7 @@ Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}
 UNIT_BITS = 256
 UNIT_BYTES = UNIT_BITS // 8
 MIN_UNITS_PER_AGED_BATCH = 4
+ENDS = 2
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,8 +27,16 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """0 is served first when a link runs short of key."""
     epoch_s: Annotated[int, Meta(ge=1, le=86_400)] = 1
     """Number e is meant for the e-th period of this length since 1970 (UTC)."""
+    saes: tuple[Name, ...] = ()
+    """The application of the first end and the one of the last whose lane this is; without, any
+    two whose homes the ends are."""
 
     def __post_init__(self) -> None:
+        if self.saes and (len(self.saes) != ENDS or len(set(self.saes)) != ENDS):
+            raise ValueError(
+                f"lane {self.id}: saes are two, of the first end and of the last, or none; not "
+                f"{list(self.saes)}"
+            )
         if len(set(self.route)) != len(self.route):
             raise ValueError(f"lane {self.id}: a node stands twice in the route")
 
@@ -55,6 +64,12 @@ class LaneTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """After this the first end gives up a number that nobody confirmed."""
     renew_below_pairs: Annotated[int, Meta(ge=0, le=1_000_000)] = 512
     """With fewer pairs of pads than this, each batch gives one of its units to the association."""
+
+    window_epochs: Annotated[int, Meta(ge=0, le=86_400)] = 10
+    """A key is still given out so many epochs after its own; then it is burned."""
+    trust_unsynchronised_clock: bool = False
+    """Serve epochs although the kernel does not call this host's clock synchronised: it is kept
+    by other means, or all relays are on one host."""
 
     def check(self, lane: Lane) -> None:
         """Raise ValueError if batches closed by age would feed little but the association."""
