@@ -35,6 +35,11 @@ Resources = dict[str, str]
 Ends = tuple[LinkSnapshot, LinkSnapshot]
 
 
+def run_command(config: Path) -> list[str]:
+    """What to give to Python, so that it runs the relay of ``config``."""
+    return ["-P", "-m", "qkdd.cli", "run", str(config)]
+
+
 @dataclass
 class Site:
     """Two relays of one link, and their laboratory if there is one."""
@@ -44,6 +49,8 @@ class Site:
     resources: Resources
     lab: Child | None
     children: dict[str, Child] = field(default_factory=dict)
+    launch: dict[str, Callable[[Path], list[str]]] = field(default_factory=dict)
+    """Another way than :func:`run_command` to start a relay."""
 
     def config(self, relay: str) -> Path:
         return self.relays[relay].config
@@ -51,7 +58,7 @@ class Site:
     async def start(self, *relays: str) -> None:
         """Start the daemons of ``relays`` (default: both); they get ready in their own time."""
         for relay in relays or (BOB, ALICE):
-            command = ["-P", "-m", "qkdd.cli", "run", str(self.config(relay))]
+            command = self.launch.get(relay, run_command)(self.config(relay))
             self.children[relay] = await start(relay, command, self.config(relay).parent)
 
     async def kill(self, relay: str) -> None:
