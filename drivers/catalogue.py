@@ -23,6 +23,8 @@ from drivers.detector import Detector, sq_websq
 from drivers.detector.sq_websq import SqWebSq
 from drivers.encoder import Encoder
 from drivers.encoder.qmse1 import Qmse1
+from drivers.entropy import EntropySource, onerng
+from drivers.entropy.onerng import OneRng
 from drivers.laser import Laser, koheron_ctl200
 from drivers.laser.koheron_ctl200 import KoheronCtl200
 from drivers.polarization import PolarizationController, ozoptics_epc
@@ -42,6 +44,7 @@ TIME_TAGGERS = ("s15-tdc1", "idq-id1000")
 POLARIZATION_CONTROLLERS = ("ozoptics-epc",)
 DETECTORS = ("sq-websq",)
 POWER_METERS = ("thorlabs-pm100",)
+ENTROPY_SOURCES = ("onerng",)
 
 
 @asynccontextmanager
@@ -139,6 +142,16 @@ async def open_power_meter(model: str, resource: str) -> AsyncIterator[PowerMete
         (await meter.identity()).require(model="PM", resource=resource)
         await meter.settle()
         yield meter
+
+
+@asynccontextmanager
+async def open_entropy_source(model: str, resource: str) -> AsyncIterator[EntropySource]:
+    """Open a source of noise, silent until it is started."""
+    _require_known("entropy source", model, ENTROPY_SOURCES)
+    async with open_transport(resource, baud=onerng.BAUD) as transport:
+        source = OneRng(transport)
+        (await source.identity()).require(model=onerng.MODEL, resource=resource)
+        yield source
 
 
 def _require_known(kind: str, model: str, known: Iterable[str]) -> None:

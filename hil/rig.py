@@ -14,6 +14,7 @@ Kind = Literal[
     "polarization_controller",
     "detector",
     "power_meter",
+    "entropy_source",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

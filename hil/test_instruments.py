@@ -58,3 +58,10 @@ async def test_power_meter(power_meter: Found) -> None:
     async with catalogue.open_power_meter(listed.model, listed.resource) as opened:
         power_w = await conformance.check_power_meter(opened, wavelength_nm=listed.wavelength_nm)
         print(f"\n{listed.resource}: {power_w:.4g} W")
+
+
+async def test_entropy_source(entropy_source: Found) -> None:
+    listed = entropy_source.instrument
+    async with catalogue.open_entropy_source(listed.model, listed.resource) as opened:
+        noise = await conformance.check_entropy_source(opened)
+        print(f"\n{listed.resource}: {len(noise)} bytes")

@@ -28,6 +28,7 @@ from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.relay.admission import LaneRefused, LinkCapacity, check_links, lane_tag_bps
 from qkdd.relay.place import place_of
 from qkdd.relay.settings import Lane, LaneTimes
+from qkdd.station.entropy import EntropySettings
 from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -113,6 +114,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     metrics: MetricsSettings | None = None
     lanes: tuple[Lane, ...] = ()
     lane_times: LaneTimes = LaneTimes()
+    entropy: EntropySettings = EntropySettings()
 
     def __post_init__(self) -> None:
         names = [link.name for link in self.links]

@@ -45,6 +45,7 @@ def test_house_rule_holds(command: tuple[str, ...]) -> None:
         ("drivers/sim/planted.py", "import drivers.polarization\n"),
         ("drivers/sim/planted.py", "import drivers.detector\n"),
         ("drivers/sim/planted.py", "import drivers.powermeter\n"),
+        ("drivers/sim/planted.py", "import drivers.entropy\n"),
         ("drivers/detector/planted.py", "import drivers.laser\n"),
         ("qkdd/frames/planted.py", "import drivers.powermeter\n"),
     ],

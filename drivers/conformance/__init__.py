@@ -11,6 +11,7 @@ from drivers.conformance.encoding import check_encoder as check_encoder
 from drivers.conformance.light import check_attenuator as check_attenuator
 from drivers.conformance.light import check_laser as check_laser
 from drivers.conformance.measuring import check_power_meter as check_power_meter
+from drivers.conformance.noise import check_entropy_source as check_entropy_source
 from drivers.conformance.polarizing import (
     check_polarization_controller as check_polarization_controller,
 )

@@ -21,6 +21,10 @@ class SecurityAlarm(QkdError):
     """Something an attacker might have done: discard the block, wipe, tell the operator."""
 
 
+class EntropyFailed(SecurityAlarm):
+    """A source of randomness failed its health tests: no light and no key until it passes them."""
+
+
 class OutOfKey(QkdError):
     """There is not enough key for what was asked: say so to the caller."""
 

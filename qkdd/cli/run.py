@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkdd.base.errors import ConfigError, StoreError
+from qkdd.base.errors import ConfigError, EntropyFailed, StoreError
 
 
 @click.command()
@@ -34,7 +34,7 @@ def run(config: Path) -> None:
     faulthandler.enable(all_threads=True)  # SIGABRT of the watchdog shows where; no variables
     try:
         trio.run(lambda: run_relay(load(config), manager))
-    except* (ConfigError, StoreError, OSError) as errors:
+    except* (ConfigError, EntropyFailed, StoreError, OSError) as errors:
         raise click.ClickException("; ".join(reasons(errors))) from errors
 
 

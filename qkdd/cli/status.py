@@ -34,6 +34,8 @@ def status(config: Path, *, as_json: bool) -> None:
         click.echo(text)
         return
     click.echo(f"relay {relay.node}, pid {relay.pid}, up {relay.uptime_s:.0f} s")
+    if relay.entropy_failure is not None:
+        click.echo(f"NO RANDOMNESS: {relay.entropy_failure}")
     for link in relay.links:
         click.echo(describe(link))
 

@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from qkdd.base.agreement import agreement
+from qkdd.base.entropy import Entropy
 from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
@@ -38,6 +39,7 @@ from qkdd.net.https import HttpsServer, server_context
 from qkdd.net.plain_http import serve_page
 from qkdd.net.settings import MetricsSettings
 from qkdd.net.tls import accepting_context, dialling_context
+from qkdd.station.entropy import CheckedEntropy, open_entropy
 
 log = structlog.get_logger(__name__)
 
@@ -73,10 +75,10 @@ async def run_relay(relay: Relay, manager: ServiceManager = NOBODY) -> None:
     """Run a relay until SIGTERM or SIGINT; ``manager`` hears once everything listens."""
     _harden()
     tell_backends()
-    async with open_store(relay) as store:
+    async with open_entropy(relay.entropy) as entropy, open_store(relay, entropy) as store:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                await nursery.start(_serve, relay, store, manager)
+                await nursery.start(_serve, relay, store, entropy, manager)
                 log.info("relay ready", node=relay.node.id, links=len(relay.links))
                 manager.tell("READY=1")
                 async for number in signals:
@@ -87,13 +89,11 @@ async def run_relay(relay: Relay, manager: ServiceManager = NOBODY) -> None:
 
 
 @asynccontextmanager
-async def open_store(relay: Relay) -> AsyncIterator[KeyStore]:
+async def open_store(relay: Relay, entropy: Entropy) -> AsyncIterator[KeyStore]:
     """Open the key store with its master key, and close it after the last user."""
     settings = relay.store
     with read_secret(settings.master_key, MASTER_KEY_BYTES, "master key") as master_key:
-        store = KeyStore.open(
-            settings.path, master_key, NodeId(relay.node.id), os.urandom, settings
-        )
+        store = KeyStore.open(settings.path, master_key, NodeId(relay.node.id), entropy, settings)
     try:
         yield store
     finally:
@@ -103,6 +103,7 @@ async def open_store(relay: Relay) -> AsyncIterator[KeyStore]:
 async def _serve(
     relay: Relay,
     key_store: KeyStore,
+    entropy: CheckedEntropy,
     manager: ServiceManager,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -118,7 +119,7 @@ async def _serve(
         relay.store,
     )
     started_s = trio.current_time()
-    snapshot = partial(_snapshot, relay, statuses, accounts, started_s)
+    snapshot = partial(_snapshot, relay, statuses, accounts, entropy, started_s)
     async with trio.open_nursery() as users:
         await users.start(store.run)
         try:
@@ -129,7 +130,8 @@ async def _serve(
                 if relay.metrics is not None:
                     await nursery.start(_serve_metrics, relay.metrics, snapshot)
                 for link in relay.links:
-                    service = _link_service(relay, link, store, office, statuses[LinkId(link.name)])
+                    status = statuses[LinkId(link.name)]
+                    service = _link_service(relay, link, store, office, status, entropy)
                     await nursery.start(service.run)
                 if manager.address is not None:
                     nursery.start_soon(_live, manager, store, statuses)
@@ -184,7 +186,12 @@ async def _serve_metrics(
 
 
 def _link_service(
-    relay: Relay, link: Link, store: StoreService, office: KeyOffice, status: LinkStatus
+    relay: Relay,
+    link: Link,
+    store: StoreService,
+    office: KeyOffice,
+    status: LinkStatus,
+    entropy: Entropy,
 ) -> LinkService:
     node = relay.node
     files = (node.certificate, node.key, node.ca)
@@ -207,7 +214,7 @@ def _link_service(
         path = link.transmitter.encoder.key_file
         with read_secret(path, BOARD_KEY_BYTES, "board key") as key:
             board_key = bytes(key.reveal())
-    end = LinkEnd(link, settings, ours, store, office, status, os.urandom, board_key)
+    end = LinkEnd(link, settings, ours, store, office, status, entropy, board_key)
     return LinkService(NodeId(node.id), end, dialling_context(*files), accepting_context(*files))
 
 
@@ -277,6 +284,7 @@ def _snapshot(
     relay: Relay,
     statuses: dict[LinkId, LinkStatus],
     accounts: dict[LinkId, LinkAccount],
+    entropy: CheckedEntropy,
     started_s: float,
 ) -> RelaySnapshot:
     return RelaySnapshot(
@@ -285,6 +293,7 @@ def _snapshot(
         uptime_s=trio.current_time() - started_s,
         wall_s=time.time(),
         kernels=kernel_backends(),
+        entropy_failure=entropy.failure,
         links=tuple(
             statuses[LinkId(link.name)].snapshot(
                 trio.current_time(),

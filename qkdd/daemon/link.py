@@ -66,6 +66,7 @@ class LinkService:
 
         async def sessions() -> None:
             while True:
+                self._end.entropy(1)  # without sound randomness no session, and no light
                 async with trio.open_nursery() as nursery:  # so that every failure is a group
                     nursery.start_soon(once)
 

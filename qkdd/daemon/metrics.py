@@ -64,6 +64,11 @@ def metrics_text(relay: RelaySnapshot) -> str:
             kernel=kernel,
             variant=variant,
         )
+    page.gauge(
+        "qkdd_entropy_failed",
+        "1 if the source of randomness failed its health tests: no link works.",
+        int(relay.entropy_failure is not None),
+    )
     _process(page)
     for link in relay.links:
         _link(page, link)

@@ -89,6 +89,8 @@ class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float
     wall_s: float
     kernels: dict[str, str]
+    entropy_failure: str | None
+    """Why the source of randomness is not to be trusted: then no link works."""
     links: tuple[LinkSnapshot, ...]
 
 

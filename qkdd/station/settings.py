@@ -17,7 +17,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     resource: Annotated[str, Meta(min_length=1)]
 
 
-def _check(kind: str, instrument: Instrument, known: tuple[str, ...]) -> None:
+def check_instrument(kind: str, instrument: Instrument, known: tuple[str, ...]) -> None:
+    """Raise ValueError unless there is a driver for it and a way to it."""
     if instrument.model not in known:
         raise ValueError(
             f"{kind} model {instrument.model!r} is not known; known: {', '.join(known)}"
@@ -46,9 +47,9 @@ class TransmitterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     encoder: EncoderSettings
 
     def __post_init__(self) -> None:
-        _check("laser", self.laser, LASERS)
-        _check("attenuator", self.attenuator, ATTENUATORS)
-        _check("encoder", self.encoder, ENCODERS)
+        check_instrument("laser", self.laser, LASERS)
+        check_instrument("attenuator", self.attenuator, ATTENUATORS)
+        check_instrument("encoder", self.encoder, ENCODERS)
 
 
 class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +60,7 @@ class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     test1_channel: Annotated[int, Meta(ge=1, le=64)] = 4
 
     def __post_init__(self) -> None:
-        _check("time tagger", self.tagger, TIME_TAGGERS)
+        check_instrument("time tagger", self.tagger, TIME_TAGGERS)
         if len(set(self.detectors)) != 4:
             raise ValueError(f"channels {sorted(self.detectors)} must be four different inputs")
 

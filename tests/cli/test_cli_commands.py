@@ -137,7 +137,15 @@ def snapshot() -> bytes:
     link = LinkStatus(name="a-b", peer="b", role="receiver", state="down", reason="no route")
     seen = link.snapshot(0.0, account={"stock": 9}, auth_left_bits=8, promised_bits_per_s=256.0)
     return msgspec.json.encode(
-        RelaySnapshot(node="a", pid=7, uptime_s=1.0, wall_s=0.0, kernels={}, links=(seen,))
+        RelaySnapshot(
+            node="a",
+            pid=7,
+            uptime_s=1.0,
+            wall_s=0.0,
+            kernels={},
+            entropy_failure=None,
+            links=(seen,),
+        )
     )
 
 

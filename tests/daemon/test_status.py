@@ -96,7 +96,13 @@ def test_blocks_without_key_spend_no_epsilon() -> None:
 
 def relay() -> RelaySnapshot:
     return RelaySnapshot(
-        node="a", pid=1, uptime_s=0.0, wall_s=0.0, kernels={}, links=(look(status()),)
+        node="a",
+        pid=1,
+        uptime_s=0.0,
+        wall_s=0.0,
+        kernels={},
+        entropy_failure=None,
+        links=(look(status()),),
     )
 
 
