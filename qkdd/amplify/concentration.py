@@ -1,4 +1,4 @@
-"""How far the mean of a count can be from the count: Hoeffding and inverse Chernoff.
+"""How far a count can be from its mean, and the mean from the count: Hoeffding and Chernoff.
 
 Given the photon numbers of the detected pulses, the transmitter's intensities are independent
 draws, also under a coherent attack, so the number of detections at one intensity is a sum of
@@ -57,3 +57,18 @@ def chernoff(epsilon: float) -> Interval:
         return max(0.0, lower), count + b + math.sqrt(2.0 * b * count + b * b)
 
     return interval
+
+
+def binomial_excess(n: int, p: float, epsilon: float) -> float:
+    """Return c with Pr[more than n (p + c) of ``n`` draws with chance ``p``] <= ``epsilon``.
+
+    From Pr[X >= M + t] <= exp(-t^2/(2M + t)), M = n p, the same bound as in :func:`chernoff`. Falls
+    with n, so that a lower bound may stand for n. 0 where nothing can exceed: p = 0.
+    """
+    _check(epsilon)
+    if n < 1 or not 0.0 <= p <= 1.0:
+        raise ValueError(f"{n} draws with chance {p}")
+    if p == 0.0:
+        return 0.0
+    b = math.log(1.0 / epsilon) / n
+    return b / 2.0 + math.sqrt(b * b / 4.0 + 2.0 * p * b)

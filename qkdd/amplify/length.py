@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qkdd.amplify.decoy import Estimate, Source
+from qkdd.amplify.certified import Mismatch, certified
+from qkdd.amplify.decoy import DOUBT, Estimate, Source
 from qkdd.amplify.lim2014 import lim_2014
 from qkdd.amplify.rusca2018 import rusca_2018
 from qkdd.amplify.settings import ProofSettings
@@ -14,8 +15,10 @@ from qkdd.base.counts import DecoyCounts
 from qkdd.base.light import Intensities
 
 ROUNDING_BITS = 1e-3
-"""Taken off before rounding down: the sums below are of float64 numbers up to 1e8, whose errors
-stay under 1e-6 bit (tests/amplify compares with 50 digits)."""
+ROUNDING_SHARE = 2.0**-44
+"""Taken off before rounding down: so many bits, and this share of the detections. The proofs'
+counts are rounded against us (Source.scaled); what is left is the rounding of the entropy and of
+the last sum, some 2^-52 of the detections each (tests/amplify compares with many digits)."""
 
 MIN_BITS = 128
 """A shorter key is none: it would not even pay for the tag that commits it, and the store takes no
@@ -89,7 +92,8 @@ def secret_length(
     )
     if not math.isfinite(worst.raw_bits):
         raise ValueError(f"length {worst.raw_bits} from {counts}")
-    bits = max(0, min(counts.n_key, math.floor(worst.raw_bits - ROUNDING_BITS)))
+    rounding = ROUNDING_BITS + ROUNDING_SHARE * counts.n_key
+    bits = max(0, min(counts.n_key, math.floor(worst.raw_bits - rounding)))
     reason = None
     if bits < MIN_BITS:
         bits, reason = 0, _why_none(counts, worst, disclosed_bits)
@@ -126,7 +130,7 @@ def _box(intensities: Intensities, settings: ProofSettings) -> Iterator[Source]:
             raise ValueError(
                 f"mu_uncertainty {spread} makes the intensities {intensities.mus} touch"
             )
-        yield Source(mus, intensities.probabilities)
+        yield Source(mus, intensities.probabilities, DOUBT)
 
 
 def _estimate(
@@ -144,9 +148,22 @@ def _estimate(
             test=counts.test[:2],
             test_errors=counts.test_errors[:2],
             source=Source(
-                source.mus[:2], (source.probabilities[0] / share, source.probabilities[1] / share)
+                source.mus[:2],
+                (source.probabilities[0] / share, source.probabilities[1] / share),
+                source.doubt,
             ),
             disclosed_bits=disclosed_bits,
+            eps_sec=settings.eps_sec,
+            eps_cor=settings.eps_cor,
+        )
+    if settings.proof == "certified":
+        assert settings.efficiency_spread is not None
+        assert settings.dark_spread is not None
+        return certified(
+            counts,
+            source,
+            disclosed_bits,
+            Mismatch(settings.efficiency_spread, settings.dark_spread),
             eps_sec=settings.eps_sec,
             eps_cor=settings.eps_cor,
         )

@@ -27,6 +27,7 @@ def single_photons(counts: Pair, errors: Pair, source: Source, epsilon: float) -
     delta = hoeffding_delta(sum(counts), epsilon)
     _, wrong2 = interval(errors[1], sum(errors))
     s0_upper = 2.0 * (tau0 * math.exp(mu2) / source.probabilities[1] * wrong2 + delta)
+    s0_upper *= 1.0 + source.doubt
     bracket = low2 - mu2**2 / mu1**2 * high1 - (mu1**2 - mu2**2) / mu1**2 * s0_upper / tau0
     return min(max(0.0, tau1 * mu1 / (mu2 * (mu1 - mu2)) * bracket), float(sum(counts)))
 

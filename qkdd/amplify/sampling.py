@@ -58,8 +58,10 @@ def log_tail(x: int, *, n_test: int, n_key: int, n_errors: int) -> float:
         return -math.inf
     if x >= min(n_errors, n_test):
         return 0.0
-    falling = (x * (right - n_test + x)) / ((n_errors - x + 1) * (n_test - x + 1))
-    if falling >= 1.0:
+    # 1 - r as a fraction of whole numbers: nothing cancels where r is near 1.
+    whole = (n_errors - x + 1) * (n_test - x + 1)
+    rest = whole - x * (right - n_test + x)
+    if rest <= 0:
         return 0.0
     over = (n_errors, right, n_test, n_key)
     under = (x, n_errors - x, n_test - x, right - n_test + x, population)
@@ -67,7 +69,7 @@ def log_tail(x: int, *, n_test: int, n_key: int, n_errors: int) -> float:
     down = [math.lgamma(value + 1.0) for value in under]
     doubt = LGAMMA_ULPS * 2.0**-52 * (math.fsum(up) + math.fsum(down) + 1.0)
     log_pmf = math.fsum(up) - math.fsum(down)
-    return min(0.0, log_pmf - math.log1p(-falling) + doubt)
+    return min(0.0, log_pmf - math.log(rest / whole) + doubt)
 
 
 def errors_outside(x: int, *, n_test: int, n_key: int, epsilon: float) -> int:
@@ -85,7 +87,7 @@ def errors_outside(x: int, *, n_test: int, n_key: int, epsilon: float) -> int:
     """
     if not (0 <= x <= n_test and n_key >= 0 and 0.0 < epsilon < 1.0):
         raise ValueError(f"{x} errors in {n_test}, {n_key} outside, epsilon {epsilon}")
-    limit = math.log(epsilon)
+    limit = math.log(epsilon) * (1.0 + 2.0**-50)
 
     def excluded(y: int) -> bool:
         return log_tail(x, n_test=n_test, n_key=n_key, n_errors=x + y) <= limit
@@ -100,3 +102,24 @@ def errors_outside(x: int, *, n_test: int, n_key: int, epsilon: float) -> int:
         else:
             low = middle
     return high
+
+
+def error_rate_outside(x: int, *, n_test: int, n_key: int, epsilon: float) -> float:
+    """Upper bound of the error rate outside the sample, for lower bounds of both numbers.
+
+    True for every sample of at least ``n_test`` with at most ``x`` errors, and at least ``n_key``
+    others; fails with probability at most ``epsilon``.
+
+    Notes
+    -----
+    Let N_test, N_key be the true numbers, and y the errors among the N_key. Draw n_test of the
+    sample and n_key of the others by lot (in thought only). The drawn ones are again a random
+    sample of a population, so that more than Y = errors_outside(x, epsilon/2) errors are among
+    the n_key drawn with probability at most epsilon/2. Should y/N_key be (Y + 1)/n_key or more, the
+    lot draws at least the whole part of its mean, Y + 1, with probability at least 1/2, because
+    the median of a hypergeometric number is its mean rounded up or down (Siegel, J. Algorithms 38,
+    184 (2001), doi:10.1006/jagm.2000.1103). So y/N_key >= (Y + 1)/n_key happens with probability at
+    most epsilon.
+    """
+    outside = errors_outside(x, n_test=n_test, n_key=n_key, epsilon=epsilon / 2.0)
+    return (outside + 1) / n_key

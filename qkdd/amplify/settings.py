@@ -5,7 +5,10 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-Proof: TypeAlias = Literal["variable-length", "lim-2014", "rusca-2018"]
+Proof: TypeAlias = Literal["variable-length", "certified", "lim-2014", "rusca-2018"]
+
+MAX_SPREAD = 0.2
+"""Detectors less alike than this leave no key under any bound known here."""
 
 
 MIN_EPS_SEC = 1e-100
@@ -29,6 +32,12 @@ class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     announced_bits_per_pulse: Annotated[float, Meta(gt=0, lt=1)] | None = None
     """For the fixed-length proofs, which know only accept (this length) or abort (no key)."""
 
+    efficiency_spread: Annotated[float, Meta(ge=0, le=MAX_SPREAD)] | None = None
+    """For "certified": every detector's efficiency is within this of the middle one, relatively,
+    whatever the light's time, colour and mode; a measured number."""
+    dark_spread: Annotated[float, Meta(ge=0, le=MAX_SPREAD)] | None = None
+    """The same of the detectors' dark counts."""
+
     def __post_init__(self) -> None:
         # msgspec checks the ranges above on decode only; a wrong epsilon built by hand is worse.
         if not MIN_EPS_SEC <= self.eps_sec <= 1e-3:
@@ -37,7 +46,8 @@ class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(f"eps_cor {self.eps_cor} is not in [{MIN_EPS_COR}, 0.001]")
         if not 0.0 <= self.mu_uncertainty <= 0.2:
             raise ValueError(f"mu_uncertainty {self.mu_uncertainty} is not in [0, 0.2]")
-        fixed = self.proof != "variable-length"
+        self._check_spreads()
+        fixed = self.proof in ("lim-2014", "rusca-2018")
         if fixed and self.announced_bits_per_pulse is None:
             raise ValueError(
                 f"proof {self.proof} is for a length fixed beforehand: announced_bits_per_pulse "
@@ -45,6 +55,19 @@ class ProofSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if not fixed and self.announced_bits_per_pulse is not None:
             raise ValueError(
-                "announced_bits_per_pulse has no meaning with proof variable-length, which takes "
+                f"announced_bits_per_pulse has no meaning with proof {self.proof}, which takes "
                 "the length from each block's own counts"
             )
+
+    def _check_spreads(self) -> None:
+        for name in ("efficiency_spread", "dark_spread"):
+            spread = getattr(self, name)
+            if self.proof == "certified" and spread is None:
+                raise ValueError(
+                    f"proof certified needs {name}, measured at the receiver: how far its "
+                    "detectors are from their middle, relatively"
+                )
+            if self.proof != "certified" and spread is not None:
+                raise ValueError(f"{name} has no meaning with proof {self.proof}: only certified")
+            if spread is not None and not 0.0 <= spread <= MAX_SPREAD:
+                raise ValueError(f"{name} {spread} is not in [0, {MAX_SPREAD}]")

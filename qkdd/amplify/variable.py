@@ -1,6 +1,7 @@
 """Two decoys, length taken from each block's own counts: the proof that qkdd uses.
 
-Statement (Tupkary, Nahar, Sinha, Lütkenhaus, arXiv:2408.17349): if for every attack
+Statement (Tupkary, Nahar, Sinha, Lütkenhaus, Quantum 9, 1937 (2025), arXiv:2408.17349): if for
+every attack
 
     Pr[ s1_true < s1  or  phi_true > phi ] <= eps_at^2
 
@@ -8,20 +9,68 @@ then hashing to s1 (1 - h(phi)) - leak - 2 log2(1/(2 eps_pa)) - log2(2/eps_cor) 
 (2 eps_at + eps_pa)-secret and eps_cor-correct, length and leak chosen from the data. Here
 eps_at = eps_pa = eps_sec/3. Thirteen bounds share eps_at^2: five of two_decoy for each basis, two
 of single_photon_errors, one sampling. Empty pulses are given to Eve. The paper's terms delta1 and
-delta2 for detectors whose efficiency depends on the basis are zero: equality is assumed.
+delta2 for detectors whose efficiency depends on the basis are zero: equality is assumed. Where it
+is not, :mod:`qkdd.amplify.certified`.
 """
 
 import math
+from dataclasses import dataclass
 
 from qkdd.amplify.concentration import chernoff
 from qkdd.amplify.decoy import Estimate, Source, single_photon_errors, two_decoy
-from qkdd.amplify.sampling import binary_entropy, errors_outside
+from qkdd.amplify.sampling import binary_entropy, error_rate_outside
 from qkdd.base.counts import DecoyCounts
 
 TERMS = 13
 
-DOUBT = 1e-9
-"""Relative doubt of a float bound when it is made a whole number; rounding goes against us."""
+
+@dataclass(frozen=True, slots=True)
+class SinglePhotons:
+    """Whole numbers, rounded against us: at least ``key`` and ``test``, at most ``wrong``.
+
+    ``s0``: detections in the key basis from empty pulses, for the record.
+    """
+
+    key: int
+    test: int
+    wrong: int
+    s0: float
+
+    def error_rate(self, epsilon: float) -> float:
+        """Upper bound of the error rate the key basis would have shown in the test basis."""
+        if self.key == 0 or self.wrong > self.test:
+            return 1.0
+        return error_rate_outside(self.wrong, n_test=self.test, n_key=self.key, epsilon=epsilon)
+
+
+def single_photons(counts: DecoyCounts, source: Source, share: float) -> SinglePhotons:
+    """Bound the single photons of both bases and their errors: twelve bounds of ``share`` each."""
+    interval = chernoff(share)
+    s0, s1 = two_decoy(counts.key, source, interval)
+    _, s1_test = two_decoy(counts.test, source, interval)
+    v1_test = single_photon_errors(counts.test_errors, source, interval)
+    return SinglePhotons(math.floor(s1), math.floor(s1_test), math.ceil(v1_test), s0)
+
+
+def length_estimate(
+    photons: SinglePhotons,
+    phi: float,
+    disclosed_bits: int,
+    *,
+    eps_pa: float,
+    eps_cor: float,
+) -> Estimate:
+    """Length of the statement above for a bound ``phi`` of the phase error rate."""
+    overhead_bits = 2.0 * math.log2(1.0 / (2.0 * eps_pa)) + math.log2(2.0 / eps_cor)
+    return Estimate(
+        s0=photons.s0,
+        s1=float(photons.key),
+        s1_test=float(photons.test),
+        v1_test=float(photons.wrong),
+        phi=phi,
+        overhead_bits=overhead_bits,
+        raw_bits=photons.key * (1.0 - binary_entropy(phi)) - disclosed_bits - overhead_bits,
+    )
 
 
 def variable_length(
@@ -30,26 +79,6 @@ def variable_length(
     """Length of the statement above; ``source`` has signal, weak and vacuum, in this order."""
     eps_at = eps_pa = eps_sec / 3.0
     share = eps_at * eps_at / TERMS
-    interval = chernoff(share)
-    s0, s1 = two_decoy(counts.key, source, interval)
-    _, s1_test = two_decoy(counts.test, source, interval)
-    v1_test = single_photon_errors(counts.test_errors, source, interval)
-    n_key = math.floor(s1 * (1.0 - DOUBT))
-    n_test = math.floor(s1_test * (1.0 - DOUBT))
-    wrong = math.ceil(v1_test * (1.0 + DOUBT))
-    phi = 0.5
-    if n_key > 0 and wrong <= n_test:
-        outside = errors_outside(wrong, n_test=n_test, n_key=n_key, epsilon=share)
-        # One more error: n_test and n_key are lower bounds, and in whole numbers the rate need not
-        # fall as they grow; it was never seen to rise by as much as one error.
-        phi = min(0.5, (outside + 1) / n_key)
-    overhead_bits = 2.0 * math.log2(1.0 / (2.0 * eps_pa)) + math.log2(2.0 / eps_cor)
-    return Estimate(
-        s0=s0,
-        s1=float(n_key),
-        s1_test=float(n_test),
-        v1_test=float(wrong),
-        phi=phi,
-        overhead_bits=overhead_bits,
-        raw_bits=n_key * (1.0 - binary_entropy(phi)) - disclosed_bits - overhead_bits,
-    )
+    photons = single_photons(counts, source, share)
+    phi = min(0.5, photons.error_rate(share))
+    return length_estimate(photons, phi, disclosed_bits, eps_pa=eps_pa, eps_cor=eps_cor)

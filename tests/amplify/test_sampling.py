@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkdd.amplify.sampling import binary_entropy, errors_outside, log_tail
+from qkdd.amplify.sampling import (
+    binary_entropy,
+    error_rate_outside,
+    errors_outside,
+    log_tail,
+)
 
 
 def exact_tail(x: int, n_test: int, n_key: int, n_errors: int) -> Fraction:
@@ -69,18 +74,37 @@ def test_more_errors_seen_never_prove_fewer_outside(
     assert first <= second <= n_key
 
 
-@pytest.mark.parametrize("grow", ["n_test", "n_key"])
-@given(st.integers(50, 10**6), st.integers(50, 10**6), st.floats(0, 0.3), st.integers(1, 10**7))
-def test_more_detections_with_the_same_errors_never_raise_the_rate(
-    grow: str, n_test: int, n_key: int, share: float, more: int
+@given(st.integers(0, 60), st.integers(1, 60), st.integers(1, 60))
+def test_a_lot_draws_the_whole_part_of_its_mean_with_probability_one_half(marked, others, drawn):
+    """What the proof of error_rate_outside takes from Siegel 2001, in exact fractions."""
+    population = marked + others
+    drawn = min(drawn, population)
+    whole = drawn * marked // population
+    tail = 1 - exact_tail(whole - 1, drawn, population - drawn, marked) if whole else Fraction(1)
+    assert tail >= Fraction(1, 2)
+
+
+@given(st.data(), st.integers(2, 40), st.integers(2, 40), st.floats(1e-6, 0.2))
+def test_the_rate_outside_is_missed_as_seldom_as_said_for_any_larger_numbers(
+    data: st.DataObject, n_test: int, n_key: int, epsilon: float
 ):
-    """The proof uses lower bounds of both numbers where the theorem speaks of the numbers."""
-    x = int(share * n_test)
-    sizes = {"n_test": n_test, "n_key": n_key}
-    rate = errors_outside(x, **sizes, epsilon=1e-25) / sizes["n_key"]
-    sizes[grow] += more
-    larger = errors_outside(x, **sizes, epsilon=1e-25) / sizes["n_key"]
-    assert larger <= rate + 1.0 / n_key  # whole errors
+    """True numbers above the bounds, any number of errors: Pr[rate reaches the bound] <= epsilon.
+
+    The bound is evaluated at the errors that the sample shows, as a block does.
+    """
+    true_test = n_test + data.draw(st.integers(0, 40))
+    true_key = n_key + data.draw(st.integers(0, 40))
+    errors = data.draw(st.integers(0, true_test + true_key))
+    missed = Fraction(0)
+    for x in range(min(errors, true_test) + 1):
+        outside = errors - x
+        if outside > true_key or x > n_test:
+            continue
+        bound = error_rate_outside(x, n_test=n_test, n_key=n_key, epsilon=epsilon)
+        if Fraction(outside, true_key) > Fraction(bound):
+            below = exact_tail(x - 1, true_test, true_key, errors) if x else Fraction(0)
+            missed += exact_tail(x, true_test, true_key, errors) - below
+    assert missed <= Fraction(epsilon)
 
 
 def test_ten_million_take_less_than_a_twentieth_of_a_second() -> None:
