@@ -1,73 +1,24 @@
-"""Secret key rate of honest links: a forward model of counts, put through the package's proofs.
+"""Secret key rate of honest links: expected counts, put through the package's proofs.
 
-Run as `python -m benchmarks.keyrate`. The model is Poissonian light through loss on to a passive
-splitter and four detectors with a common dead time, background in every gate, no afterpulses;
-expected counts, rounded. It is no part of the daemon, which only ever sees real counts.
+Run as `python -m benchmarks.keyrate`. The model is that of `qkdd/network/expect.py`.
 """
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from qkdd.amplify.length import SecretLength, secret_length
-from qkdd.amplify.sampling import binary_entropy
+from qkdd.amplify.length import SecretLength
 from qkdd.amplify.settings import ProofSettings
-from qkdd.base.counts import ByIntensity, DecoyCounts
-from qkdd.base.light import Intensities
+from qkdd.network.expect import HonestLink
 
 
 @dataclass(frozen=True)
-class Link:
-    """An honest link; the defaults are the daemon's default link."""
+class Link(HonestLink):
+    """An honest link, reckoned as published link designs are: their dead time does not extend."""
 
-    pulse_rate_hz: float = 100e6
-    loss_db: float = 15.0
-    """Fibre and receiver optics together."""
-    efficiency: float = 0.80
-    dark_rate_hz: float = 100.0
-    """Per detector."""
-    gate_s: float = 4e-9
-    dead_time_s: float = 30e-9
-    misalignment: float = 0.01
-    key_splitter: float = 0.84
-    ec_efficiency: float = 1.16
-    intensities: Intensities = field(default_factory=Intensities)
-
-    def counts(self, n_pulses: float) -> DecoyCounts:
-        """Expected sifted counts of a block, each rounded to a whole number."""
-        light = self.intensities
-        eta = self.efficiency * 10 ** (-self.loss_db / 10)
-        mean_mu = sum(p * mu for p, mu in zip(light.probabilities, light.mus, strict=True))
-        clicks_hz = self.pulse_rate_hz * mean_mu * eta + 4 * self.dark_rate_hz
-        live = 1 / (1 + clicks_hz * self.dead_time_s)
-        background = 2 * self.dark_rate_hz * self.gate_s
-
-        def basis(sent: float, arm: float) -> tuple[ByIntensity, ByIntensity]:
-            n, m = [], []
-            for p, mu in zip(light.probabilities, light.mus, strict=True):
-                signal = 1 - math.exp(-eta * arm * mu)
-                weight = n_pulses * p * sent * live
-                n.append(round(weight * (signal + background)))
-                m.append(round(weight * (self.misalignment * signal + background / 2)))
-            return (n[0], n[1], n[2]), (m[0], m[1], m[2])
-
-        sent_key = light.key_threshold / 2**15
-        key, key_errors = basis(sent_key, self.key_splitter)
-        test, test_errors = basis(1 - sent_key, 1 - self.key_splitter)
-        return DecoyCounts(key=key, test=test, test_errors=test_errors, key_errors=key_errors)
-
-    def disclosed_bits(self, counts: DecoyCounts) -> int:
-        """What reconciliation at ``ec_efficiency`` says about the key-basis bits."""
-        if not counts.n_key or counts.key_errors is None:
-            return 0
-        qber = sum(counts.key_errors) / counts.n_key
-        return math.ceil(self.ec_efficiency * counts.n_key * binary_entropy(min(0.5, qber)))
+    extending: bool = False
 
     def length(self, block_s: float, settings: ProofSettings) -> SecretLength:
-        n_pulses = round(self.pulse_rate_hz * block_s)
-        counts = self.counts(n_pulses)
-        return secret_length(
-            counts, self.intensities, self.disclosed_bits(counts), settings, n_pulses=n_pulses
-        )
+        """Return what a block of ``block_s`` seconds holds."""
+        return self.length_of(round(self.pulse_rate_hz * block_s), settings)
 
 
 PROOFS = {

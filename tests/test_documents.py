@@ -19,6 +19,7 @@ from qkdd.cli.demo.summary import Summary
 from qkdd.config import Link, Relay, mistakes
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.net.codec import MESSAGES
+from qkdd.network.settings import Network
 from qkdd.reconcile.codes import CODE_FAMILY
 
 ROOT = Path(__file__).parent.parent
@@ -69,22 +70,30 @@ def shown(value: object) -> str:
     return f"`{value}`"
 
 
-def tables(kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each table of a TOML file by its dotted name, with the head of each of its rows."""
+def tables(
+    kind: type[msgspec.Struct], name: str, package: str = ""
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each table of a TOML file by its dotted name, with the head of each of its rows.
+
+    Only tables that ``package`` defines: the others stand in another document.
+    """
     rows, below = [], []
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         inner = structs_in(hints[field.name])
-        path = f"{name}.{field.name}" if name else field.name
+        path = f"{name}.{field.encode_name}" if name else field.encode_name
+        if get_origin(hints[field.name]) is dict:
+            path += ".NAME"
         if not inner:
             rows.append(
-                f"| `{field.name}` | {shown(field.default)} | {limits(hints[field.name])} |"
+                f"| `{field.encode_name}` | {shown(field.default)} | {limits(hints[field.name])} |"
             )
         for struct in inner:
-            below += list(tables(struct, path))
+            below += list(tables(struct, path, package))
     if config := msgspec.inspect.type_info(kind).tag:  # type: ignore[union-attr]
         rows.insert(0, f"| `model` | required | `{config}` |")
-    yield name, rows
+    if kind.__module__.startswith(package):
+        yield name, rows
     yield from below
 
 
@@ -98,8 +107,12 @@ def structs_in(kind: Any) -> list[type[msgspec.Struct]]:
 
 SETTINGS = [
     (document, table, row)
-    for document, kind in (("docs/operating.md", Relay), ("docs/lab.md", Lab))
-    for table, rows in tables(kind, "")
+    for document, kind, package in (
+        ("docs/operating.md", Relay, ""),
+        ("docs/lab.md", Lab, ""),
+        ("docs/trunk.md", Network, "qkdd.network"),
+    )
+    for table, rows in tables(kind, "", package)
     for row in rows
 ]
 

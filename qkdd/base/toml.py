@@ -26,6 +26,12 @@ def mistakes(value: object, kind: Kind, path: str = "") -> Iterator[str]:
             for line in mistakes(one, item, f"{path}[{number}]"):
                 found = True
                 yield line
+    named = _named(bare)
+    if named is not None and isinstance(value, dict):
+        for name, one in value.items():
+            for line in mistakes(one, named, _join(path, name)):
+                found = True
+                yield line
     if not found:
         yield from _leaf_mistakes(value, kind, path)
 
@@ -93,6 +99,14 @@ def _item(kind: Kind) -> type[msgspec.Struct] | None:
     if _origin(kind) not in (list, tuple):
         return None
     item = get_args(kind)[0]
+    return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
+
+
+def _named(kind: Kind) -> type[msgspec.Struct] | None:
+    """Return the struct that ``kind`` is a table of under names, if it is one."""
+    if _origin(kind) is not dict:
+        return None
+    item = get_args(kind)[1]
     return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
 
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "demo": "qkdd.cli.demo.command",
     "doctor": "qkdd.cli.doctor.command",
     "pki": "qkdd.cli.pki",
+    "plan": "qkdd.cli.plan",
     "psk": "qkdd.cli.psk",
     "run": "qkdd.cli.run",
     "safe": "qkdd.cli.safe",
