@@ -53,6 +53,7 @@ class AttackType(click.ParamType[tuple[str, float]]):
 @click.command()
 @click.option("--seconds", default=120.0, show_default=True, type=click.FloatRange(5, 1e7))
 @click.option("--km", default=50.0, show_default=True, type=click.FloatRange(0, 300))
+@click.option("--pulse-mhz", default=100.0, show_default=True, type=click.FloatRange(1, 150))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--attack", type=AttackType(), help="intercept-resend[:FRACTION of the pulses]")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path))
@@ -61,6 +62,7 @@ class AttackType(click.ParamType[tuple[str, float]]):
 def demo(
     seconds: float,
     km: float,
+    pulse_mhz: float,
     seed: int,
     attack: tuple[str, float] | None,
     folder: Path | None,
@@ -76,7 +78,7 @@ def demo(
     1 otherwise (the reason is in the summary), 2 usage.
     """
     place = folder or Path(tempfile.mkdtemp(prefix="qkdd-demo-"))
-    experiment = Experiment(place.resolve(), km, seed, attack)
+    experiment = Experiment(place.resolve(), km, seed, attack, round(1e6 * pulse_mhz))
     teller = Teller(to_stderr=as_json)
     try:
         summary = trio.run(Demo(experiment, teller, seconds, keep=keep).run)
@@ -108,7 +110,7 @@ class Demo:
         self._keep = keep
         self._children: list[Child] = []
         plan = LightPlan()
-        full_s = plan.ramp_frames[-1] * plan.frame_pulses / plan.pulse_rate_hz
+        full_s = plan.ramp_frames[-1] * plan.frame_pulses / experiment.pulse_rate_hz
         self._watch = Watch(full_s)
         self._started_s = 0.0
 
@@ -130,7 +132,7 @@ class Demo:
         lab, resources = await start_lab(lab_file)
         self._children.append(lab)
         self._teller.say("laboratory ready: laser, attenuator, encoder, time tagger")
-        alice, bob = write_relays(folder, resources[LINK])
+        alice, bob = write_relays(folder, resources[LINK], self._experiment.pulse_rate_hz)
         psk = os.urandom(64 * 1024)
         for relay in (alice, bob):
             private_file(folder / relay.name / "link.psk", psk)

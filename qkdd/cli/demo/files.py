@@ -32,12 +32,14 @@ LOSS_DB_PER_KM, PATCHING_DB = 0.22, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What may be chosen; all of it but the folder reaches the lab's file only."""
+    """What may be chosen; fibre, seed and attack reach the lab's file only."""
 
     folder: Path
     km: float
     seed: int
     attack: tuple[str, float] | None
+    pulse_rate_hz: int = PULSE_RATE_HZ
+    """Reaches the relays' files, as it would: the encoder's host tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,11 @@ class RelayFiles:
     delivery_port: int
 
 
-def attenuation_db() -> float:
+def attenuation_db(pulse_rate_hz: int = PULSE_RATE_HZ) -> float:
     """Attenuation at which a signal pulse leaves with SIGNAL_MU photons."""
     power_w = 1e-3 * SLOPE_MW_PER_MA * (LASER_MA - THRESHOLD_MA)
     photon_j = PLANCK_J_S * LIGHT_M_PER_S / (WAVELENGTH_NM * 1e-9)
-    photons_per_pulse = power_w / PULSE_RATE_HZ / photon_j
+    photons_per_pulse = power_w / pulse_rate_hz / photon_j
     return 10 * math.log10(photons_per_pulse / SIGNAL_MU) - FIXED_LOSS_DB
 
 
@@ -107,10 +109,13 @@ def write_pki(folder: Path) -> None:
         authority.issue_sae(sae, now=now, days=30)
 
 
-def write_relays(folder: Path, resources: dict[str, str]) -> tuple[RelayFiles, RelayFiles]:
+def write_relays(
+    folder: Path, resources: dict[str, str], pulse_rate_hz: int = PULSE_RATE_HZ
+) -> tuple[RelayFiles, RelayFiles]:
     """Write both relays' configurations around the instruments' resource strings."""
     link_port, port_a, port_b = free_ports(3)
-    transmitter = "\n".join(
+    light = f"[links.light]\npulse_rate_hz = {pulse_rate_hz}\n"
+    transmitter = light + "\n".join(
         (
             "[links.transmitter]",
             _inline("laser", "koheron-ctl200", resources["laser"], f"current_ma = {LASER_MA}"),
@@ -118,12 +123,13 @@ def write_relays(folder: Path, resources: dict[str, str]) -> tuple[RelayFiles, R
                 "attenuator",
                 "agilent-8156a",
                 resources["attenuator"],
-                f"loss_db = {attenuation_db():.3f}",
+                f"loss_db = {attenuation_db(pulse_rate_hz):.3f}",
             ),
             _inline("encoder", "qmse-1", resources["encoder"], 'key_file = "board.key"'),
         )
     )
-    receiver = f"[links.receiver]\n{_inline('tagger', 's15-tdc1', resources['tagger'])}"
+    tagger = _inline("tagger", "s15-tdc1", resources["tagger"])
+    receiver = f"{light}[links.receiver]\n{tagger}"
     alice = _write_relay(
         folder, ALICE, BOB, port_a, f'connect = "127.0.0.1:{link_port}"', transmitter
     )
