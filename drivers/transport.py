@@ -22,6 +22,18 @@ class Transport(Protocol):
         """Return 1 to ``max_bytes`` bytes as soon as there are any; NoReply at the end."""
         ...
 
+    def receive_waiting(self, max_bytes: int) -> bytes:
+        """Return up to ``max_bytes`` bytes that have arrived, without waiting; NoReply at the end.
+
+        Empty if there are none, or if this way cannot tell.
+        """
+        ...
+
+    @property
+    def room_bytes(self) -> int:
+        """How much may lie here unread before the far end is held up; 0 if that is not known."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of the instrument; never raises InstrumentError."""
 

@@ -31,12 +31,12 @@ FLUSH_AFTER_S = 0.2
 """Without bytes for so long, a short USB packet is asked for (readevents4a.c)."""
 SILENCE_TIMEOUT_S = 1.0
 """Even in the dark a dummy event comes every 140 ms: after a flush this silence is a fault."""
-GATHER_S = 0.01
-"""A pty or USB hands out 4 KiB at most: a read gathers what comes in so much time."""
+PAUSE_S = 0.1
+"""Between two reads, which cost the same whether they bring a tag or ten thousand; shorter while
+so much comes that it would not have room where it waits. Below the time between dummy events, so
+that one which comes alone is met by a read that waits for it."""
 GATHER_BYTES = 1 << 18
 STOP_QUIET_S = 0.2
-EMPTY_AFTER_S = 0.001
-"""If bytes were waited for so long, nothing was left to read."""
 WRAP_S = tdc1.WRAP_TICKS * tdc1.TICK_PS * 1e-12
 
 _STATUS = re.compile(rb"([0-9A-Fa-f]{4}) \r\n\Z")
@@ -61,6 +61,7 @@ class S15Tdc1:
         self._decoder: Tdc1Decoder | None = None
         self._watch = WrapWatch(wrap_s=WRAP_S)
         self._read_s = 0.0
+        self._pause_s = 0.0
         self._received = bytearray()
         self._reading = trio.Lock()
 
@@ -92,6 +93,7 @@ class S15Tdc1:
         self._decoder = Tdc1Decoder()
         self._watch = WrapWatch(wrap_s=WRAP_S)
         self._read_s = trio.current_time()
+        self._pause_s = 0.0
 
     async def read(self) -> TagBlock:
         async with self._reading:
@@ -139,16 +141,27 @@ class S15Tdc1:
         return TagBlock(block.times_ps, block.channels, decoder.until_ps, lost=True)
 
     async def _gather(self) -> bool:
-        """Wait for bytes, then take what comes within `GATHER_S`; say whether there was a wait.
+        """Let bytes pile up for a pause, then take them; say whether nothing was left to take.
 
         A cancel loses no byte.
         """
-        start_s = trio.current_time()
-        if start_s - self._read_s > STALL_S:
-            self._watch.stalled(start_s)
+        await trio.sleep_until(self._read_s + self._pause_s)
+        if trio.current_time() - self._read_s > STALL_S:
+            self._watch.stalled(trio.current_time())
+        n_before = len(self._received)
+        empty = self._take_waiting()
         if not self._received:
-            with trio.move_on_after(FLUSH_AFTER_S):
-                self._received += await self._transport.receive_some()
+            await self._wait_for_bytes()
+            empty = self._take_waiting()
+        since_s = trio.current_time() - self._read_s
+        self._read_s += since_s
+        n_bytes = max(1, len(self._received) - n_before)
+        self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / n_bytes)
+        return empty
+
+    async def _wait_for_bytes(self) -> None:
+        with trio.move_on_after(FLUSH_AFTER_S):
+            self._received += await self._transport.receive_some()
         if not self._received:
             await self._transport.send(b"INPKT\r\n")
             with trio.move_on_after(SILENCE_TIMEOUT_S):
@@ -157,12 +170,15 @@ class S15Tdc1:
             raise NoReply(
                 f"{MODEL}: not even a dummy event for {FLUSH_AFTER_S + SILENCE_TIMEOUT_S:g} s"
             )
-        waited = trio.current_time() - start_s > EMPTY_AFTER_S
-        with trio.move_on_after(GATHER_S):
-            while len(self._received) < GATHER_BYTES:
-                self._received += await self._transport.receive_some()
-        self._read_s = trio.current_time()
-        return waited
+
+    def _take_waiting(self) -> bool:
+        """Take what has arrived; say whether that was all."""
+        while len(self._received) < GATHER_BYTES:
+            data = self._transport.receive_waiting(GATHER_BYTES - len(self._received))
+            if not data:
+                return True
+            self._received += data
+        return False
 
     def _require(self, *, running: bool) -> Tdc1Decoder:
         if running is (self._decoder is None):

@@ -55,10 +55,21 @@ class ScriptedTransport:
                 raise NoReply("scripted: unplugged")
             self._arrived = trio.Event()
             await self._arrived.wait()
+        return self.receive_waiting(max_bytes)
+
+    def receive_waiting(self, max_bytes: int) -> bytes:
+        if not self._pieces:
+            if self._gone:
+                raise NoReply("scripted: unplugged")
+            return b""
         piece = self._pieces.pop(0)
         if len(piece) > max_bytes:
             self._pieces.insert(0, piece[max_bytes:])
         return piece[:max_bytes]
+
+    @property
+    def room_bytes(self) -> int:
+        return 1 << 16
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -13,6 +13,9 @@ import trio
 
 from drivers.errors import NoReply
 
+ROOM_BYTES = 1 << 12
+"""The kernel's line discipline holds so much; what lies before it differs from driver to driver."""
+
 
 class SerialTransport:
     def __init__(self, port: serial.Serial, *, name: str) -> None:
@@ -34,6 +37,21 @@ class SerialTransport:
         if not data:
             raise NoReply(f"{self._name}: the device hung up")
         return bytes(data)
+
+    def receive_waiting(self, max_bytes: int) -> bytes:
+        try:
+            data = os.read(self._stream.fileno(), max_bytes)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise NoReply(f"{self._name}: the device is gone") from error
+        if not data:
+            raise NoReply(f"{self._name}: the device hung up")
+        return data
+
+    @property
+    def room_bytes(self) -> int:
+        return ROOM_BYTES
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)

@@ -1,10 +1,14 @@
 """A TCP connection as a transport, natively in trio."""
 
+import os
+
 import trio
 
 from drivers.errors import NoReply
 
 CONNECT_TIMEOUT_S = 5.0
+ROOM_BYTES = 1 << 16
+"""What Linux holds for a new connection: half of tcp_rmem's default of 128 KiB (tcp(7))."""
 
 
 class TcpTransport:
@@ -26,6 +30,21 @@ class TcpTransport:
         if not data:
             raise NoReply(f"{self._name}: connection closed by the instrument")
         return bytes(data)
+
+    def receive_waiting(self, max_bytes: int) -> bytes:
+        try:
+            data = os.read(self._stream.socket.fileno(), max_bytes)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise NoReply(f"{self._name}: connection lost") from error
+        if not data:
+            raise NoReply(f"{self._name}: connection closed by the instrument")
+        return data
+
+    @property
+    def room_bytes(self) -> int:
+        return ROOM_BYTES
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)

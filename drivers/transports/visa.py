@@ -44,6 +44,14 @@ class VisaTransport:
             if data:
                 return data
 
+    def receive_waiting(self, max_bytes: int) -> bytes:
+        """Every read of VISA may wait: there is nothing without."""
+        return b""
+
+    @property
+    def room_bytes(self) -> int:
+        return 0
+
     async def aclose(self) -> None:
         self._closed.set()
         with trio.CancelScope(shield=True):  # ends: no call lasts longer than its VISA timeout

@@ -53,6 +53,11 @@ class LightReceiver:
         """Hunting or tracking: tags are looked at."""
         return self._hunter is not None or self._tracker is not None
 
+    @property
+    def hunting(self) -> bool:
+        """A feed may take long."""
+        return self._hunter is not None
+
     def hunt(self, calibration_states: CalibrationStates) -> None:
         """A new run is about to start: look for it in the tags from now on."""
         self.stop()

@@ -113,6 +113,34 @@ async def test_a_cancelled_read_loses_nothing(autojump_clock):
         assert (await tagger.read()).channels.tolist() == [1, 2]
 
 
+async def test_a_second_of_stream_is_read_in_ten_reads_or_fewer(autojump_clock):
+    """And all that came is in them; twice the room of its way halves the pause."""
+    with expect(*START, counts()) as wire:
+        tagger = S15Tdc1(wire)
+        await tagger.start()
+        blocks = []
+
+        async def talk(n_words: int) -> None:
+            for step in range(200):
+                await trio.sleep(0.005)
+                ticks = 2_500_000 * step + np.arange(n_words)
+                wire.say(((ticks << 5) | 1).astype("<u4").tobytes())
+            nursery.cancel_scope.cancel()
+
+        async def read() -> None:
+            while True:
+                blocks.append(await tagger.read())
+
+        for n_words, least, most in ((10, 8, 11), (1_600, 17, 22)):
+            blocks.clear()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                nursery.start_soon(talk, n_words)
+            blocks.append(await tagger.read())
+            assert least <= len(blocks) <= most
+            assert sum(block.times_ps.size for block in blocks) == 200 * n_words
+
+
 async def test_half_a_word_alone_is_waited_for(autojump_clock):
     with expect(*START, counts(words((7, 1))[:2])) as wire:
         tagger = S15Tdc1(wire)

@@ -109,6 +109,24 @@ async def test_a_cancelled_read_loses_no_byte(way):
             assert await Reader(transport, name="it").exactly(5) == b"here\n"
 
 
+async def test_what_has_arrived_is_taken_without_waiting():
+    go = trio.Event()
+
+    async def talk(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"here")
+        await go.wait()
+
+    async with tcp_peer(talk) as port, open_transport(resources(port)[0]) as transport:
+        first = await transport.receive_some(1)
+        assert first + transport.receive_waiting(100) == b"here"
+        assert transport.receive_waiting(100) == b""
+        go.set()
+        with pytest.raises(NoReply, match="closed by the instrument"):
+            await transport.receive_some()
+        with pytest.raises(NoReply, match="closed by the instrument"):
+            transport.receive_waiting(100)
+
+
 async def stay_silent(_: trio.SocketStream) -> None:
     await trio.sleep_forever()
 
