@@ -18,14 +18,13 @@ from qkdd.amplify.length import check_source
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base import toml
 from qkdd.base.errors import ConfigError
-from qkdd.base.ids import LinkId
 from qkdd.base.light import Intensities, LightPlan
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.settings import MetricsSettings
 from qkdd.reconcile.settings import ReconcileSettings
-from qkdd.relay.admission import LaneRefused, LinkCapacity, check_links, lane_tag_bps
+from qkdd.relay.admission import LaneRefused, capacity_of, check_links, lane_tag_bps
 from qkdd.relay.place import place_of
 from qkdd.relay.settings import Lane, LaneTimes
 from qkdd.station.entropy import EntropySettings
@@ -34,8 +33,6 @@ from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 MAX_PORT = 65_535
 CREDENTIALS = "$CREDENTIALS_DIRECTORY"
-OWN_TAGS_BPS = 1_360.0
-PROMISED_TAGS_PER_BIT = 2.0
 Address = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")]
 
 
@@ -157,24 +154,12 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def check_carries(link: Link, lanes: tuple[Lane, ...], lane: Lane) -> None:
-    """Raise ValueError unless ``link`` carries ``lane`` beside ``lanes``.
-
-    The link's own tags are counted as measured on the default demonstration link, and each
-    promised key as if it were asked for alone (docs/operating.md, "Stock").
-    """
+    """Raise ValueError unless ``link`` carries ``lane`` beside ``lanes``."""
     if link.capacity_bits_per_s is None:
         raise ValueError(
             f"lane {lane.id}: link {link.name} needs capacity_bits_per_s, what lanes may count on"
         )
-    capacity = LinkCapacity(
-        link=LinkId(link.name),
-        secret_bps=link.capacity_bits_per_s,
-        auth_bps=OWN_TAGS_BPS
-        + PROMISED_TAGS_PER_BIT * link.promised_bits_per_s
-        + sum(map(lane_tag_bps, lanes)),
-        promised_bps=link.promised_bits_per_s,
-        lanes=lanes,
-    )
+    capacity = capacity_of(link.name, link.capacity_bits_per_s, link.promised_bits_per_s, lanes)
     try:
         check_links(lane, [capacity], tag_bps=lane_tag_bps(lane))
     except LaneRefused as refused:

@@ -113,7 +113,7 @@ def test_what_cannot_run_is_a_mistake(tmp_path: Path, old: str, new: str, words:
     ("table", "words"),
     [
         ("[links.light]\npulse_rate_hz = 200_000_000", "must exceed 3 ticks"),
-        ("[links.light]\nramp_frames = [20, 65535]", "a slot's 32 bits"),
+        ("[links.light]\nramp_frames = [20, 65535]", "at most 15000000000"),
         ("[links.frames]\ngate_ps = 10_001", "exceeds"),
         ("[links.frames]\ndead_time_ps = 33_000", "the proof of security does not hold"),
         ("[links.proof]\nmu_uncertainty = 0.2\n[links.intensities]\nweak_mu = 0.4", "touch"),

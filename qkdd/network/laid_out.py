@@ -177,6 +177,7 @@ def _lane(network: Network, lane: NetworkLane, links: Sequence[LaidLink]) -> Lai
             rate_mhz=lane.rate_mhz,
             priority=lane.priority,
             epoch_s=lane.epoch_s,
+            saes=lane.saes or (),
         ),
         saes=(saes[0], saes[1]),
         bound=lane.saes is not None,

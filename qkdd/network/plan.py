@@ -4,15 +4,17 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from qkdd.base.ids import LinkId
 from qkdd.network.expect import honest
 from qkdd.network.laid_out import LaidLane, LaidLink, LaidOut
-from qkdd.relay.admission import LaneRefused, LinkCapacity, admit, lane_bps
-
-UNPLANNED_SHARE = 0.01
-"""Of a link's key goes to its own tags, at most; measured is less (docs/trunk.md)."""
-TAG_SHARE_OF_LANE = 0.2
-"""Authentication key of a lane's messages over its key, at most; measured is less."""
+from qkdd.relay.admission import (
+    LaneRefused,
+    LinkCapacity,
+    admit,
+    capacity_of,
+    lane_bps,
+    lane_tag_bps,
+)
+from qkdd.relay.settings import Lane
 
 
 class LinkPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +80,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_network(network: LaidOut) -> Plan:
     """Reckon a network through; pure, and of expected counts only."""
-    links = [_link_plan(network, link) for link in network.links]
     refusals, admitted = _admissions(network)
+    carried = [lane for lane in network.lanes if lane.lane.id in admitted]
+    links = [_link_plan(network, link, carried) for link in network.links]
     lanes = [_lane_plan(network, lane, lane.lane.id in admitted) for lane in network.lanes]
     missing = [*_shortfalls(network, links), *refusals, *_of_lanes(lanes)]
     missing += _apart(network)
@@ -97,15 +100,14 @@ def plan_network(network: LaidOut) -> Plan:
     )
 
 
-def _link_plan(network: LaidOut, link: LaidLink) -> LinkPlan:
+def _link_plan(network: LaidOut, link: LaidLink, carried: Sequence[LaidLane]) -> LinkPlan:
     model = honest(link, network.network.goals.ec_efficiency)
     longest = len(link.plan.ramp_frames) - 1
     n_pulses = link.plan.payload_pulses(longest)
     block_s = link.plan.block_frames(longest) * link.plan.frame_pulses / link.plan.pulse_rate_hz
     counts, length = model.counts(n_pulses), model.length_of(n_pulses, link.light.proof)
-    lanes = sum(lane_bps(lane.lane) for lane in network.lanes if link in lane.links)
-    auth = auth_bps(link, lanes)
-    spare = link.capacity_bits_per_s - auth - lanes - link.promised_bits_per_s
+    lanes = tuple(lane.lane for lane in carried if link in lane.links)
+    capacity = _capacity(link, lanes)
     return LinkPlan(
         name=link.name,
         km=link.km,
@@ -118,44 +120,33 @@ def _link_plan(network: LaidOut, link: LaidLink) -> LinkPlan:
         secret_bits_per_s=length.n_out / block_s,
         first_block_bits=model.length_of(link.plan.payload_pulses(0), link.light.proof).n_out,
         capacity_bits_per_s=link.capacity_bits_per_s,
-        lanes_bits_per_s=lanes,
+        lanes_bits_per_s=sum(map(lane_bps, lanes)),
         promised_bits_per_s=link.promised_bits_per_s,
-        auth_bits_per_s=auth,
-        spare_bits_per_s=spare,
+        auth_bits_per_s=capacity.auth_bps,
+        spare_bits_per_s=capacity.free_bps,
     )
-
-
-def auth_bps(link: LaidLink, lanes_bps: float) -> float:
-    """Reckon with the most that a link's own tags and its lanes' tags may take."""
-    return UNPLANNED_SHARE * link.capacity_bits_per_s + TAG_SHARE_OF_LANE * lanes_bps
 
 
 def _admissions(network: LaidOut) -> tuple[list[str], set[str]]:
     """Ask for lane after lane in the order of the file, as its relays would."""
-    carried: dict[str, list[LaidLane]] = {link.name: [] for link in network.links}
+    carried: dict[str, tuple[Lane, ...]] = {link.name: () for link in network.links}
     refusals: list[str] = []
     admitted: set[str] = set()
     for lane in network.lanes:
         capacities = [_capacity(link, carried[link.name]) for link in lane.links]
         try:
-            admit(lane.lane, capacities, tag_bps=TAG_SHARE_OF_LANE * lane_bps(lane.lane))
+            admit(lane.lane, capacities, tag_bps=lane_tag_bps(lane.lane))
         except LaneRefused as refused:
             refusals.append(str(refused))
             continue
         admitted.add(lane.lane.id)
         for link in lane.links:
-            carried[link.name].append(lane)
+            carried[link.name] += (lane.lane,)
     return refusals, admitted
 
 
-def _capacity(link: LaidLink, lanes: Sequence[LaidLane]) -> LinkCapacity:
-    return LinkCapacity(
-        link=LinkId(link.name),
-        secret_bps=link.capacity_bits_per_s,
-        auth_bps=auth_bps(link, sum(lane_bps(lane.lane) for lane in lanes)),
-        promised_bps=link.promised_bits_per_s,
-        lanes=tuple(lane.lane for lane in lanes),
-    )
+def _capacity(link: LaidLink, lanes: tuple[Lane, ...]) -> LinkCapacity:
+    return capacity_of(link.name, link.capacity_bits_per_s, link.promised_bits_per_s, lanes)
 
 
 def _lane_plan(network: LaidOut, lane: LaidLane, admitted: bool) -> LanePlan:

@@ -8,6 +8,8 @@ from qkdd.base.ids import LinkId
 from qkdd.relay.settings import UNIT_BITS, Lane
 
 FRAMES_PER_BATCH, UNITS_PER_BATCH, TAG_BITS = 6, 16, 128
+OWN_TAGS_BPS = 1_360.0
+PROMISED_TAGS_PER_BIT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,24 @@ def lane_tag_bps(lane: Lane) -> float:
     16 units: what shares a frame costs less.
     """
     return FRAMES_PER_BATCH * TAG_BITS / UNITS_PER_BATCH * lane.rate_mhz / 1000
+
+
+def capacity_of(
+    link: str, secret_bps: float, promised_bps: float, lanes: tuple[Lane, ...]
+) -> LinkCapacity:
+    """Reckon with a link that carries ``lanes``, its tags and theirs.
+
+    The link's own tags are counted as measured on the default demonstration link, and each
+    promised key as if it were asked for alone (docs/operating.md, "Stock").
+    """
+    own = OWN_TAGS_BPS + PROMISED_TAGS_PER_BIT * promised_bps
+    return LinkCapacity(
+        link=LinkId(link),
+        secret_bps=secret_bps,
+        auth_bps=own + sum(map(lane_tag_bps, lanes)),
+        promised_bps=promised_bps,
+        lanes=lanes,
+    )
 
 
 class LaneRefused(OutOfKey):

@@ -34,10 +34,11 @@ def test_a_link_below_its_goal_is_named_with_what_it_lacks() -> None:
 
 
 def test_a_lane_that_a_link_cannot_carry_is_refused_by_link_and_shortfall() -> None:
-    plan = planned(CHAIN.replace("km = 20.0", "km = 20.0\ncapacity_bits_per_s = 800.0"))
+    plan = planned(CHAIN.replace("km = 20.0", "km = 20.0\ncapacity_bits_per_s = 2800.0"))
     assert [lane.admitted for lane in plan.lanes] == [True, False]
-    # 800 - 1 % - 256 promised - 1.2 * 307.2 of the first lane leave 167.36 of 368.64.
-    assert "lane back refused: middle is 201.3 bit/s short" in plan.missing
+    # A lane takes 307.2 and 57.6 for its tags; 2800 - 1360 - 512 for tags - 256 promised is 672.
+    assert plan.missing == ("lane back refused: middle is 57.6 bit/s short",)
+    assert plan.links[1].spare_bits_per_s == pytest.approx(672 - 364.8)
 
 
 def test_stock_for_an_outage_takes_the_surplus_to_grow() -> None:
