@@ -97,13 +97,15 @@ class ClickStore:
 
     def _seal(self) -> None:
         detectors = self._detectors[: self._n_open]
+        bits = detectors & 1
         chunk = ClickChunk(
             n_clicks=self._n_open,
             gaps=np.concatenate(self._words) if self._words else np.empty(0, "<u2"),
             bases=np.packbits(detectors >> 1, bitorder="little"),
-            bits=np.packbits(detectors & 1, bitorder="little"),
+            bits=np.packbits(bits, bitorder="little"),
         )
         self._chunks.append(chunk)
+        bits.fill(0)
         detectors.fill(0)
         self._words.clear()
         self._n_open = 0
