@@ -66,6 +66,11 @@ class Intensities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return round(self.key_basis_probability * BASIS_SCALE)
 
     @property
+    def key_basis_share(self) -> float:
+        """The probability of the key basis that the encoder really has (whole steps)."""
+        return self.key_threshold / BASIS_SCALE
+
+    @property
     def signal_threshold(self) -> int:
         """The encoder chooses the signal if a 16-bit number is below this."""
         return round(self.signal_probability * INTENSITY_SCALE)

@@ -76,6 +76,7 @@ def describe(link: LinkSnapshot) -> str:
     if link.role == "receiver":
         odd = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in link.odd_clicks.items())
         lines.append(f"  odd clicks {odd}")
+        lines.append(f"  monitors   {link.alarm or 'quiet'}; {link.n_alarms} blocks thrown away")
     if link.last_block is not None:
         lines.append(_describe_block(link.last_block))
     return "\n".join(lines)

@@ -20,11 +20,13 @@ from qkdd.daemon.distil import (
     in_thread,
     send_each,
 )
+from qkdd.daemon.watchman import Watchman
 from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.messages import BlockHash, Revealed, Syndromes
 from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
 from qkdd.sift.messages import Kept
+from qkdd.watch.sight import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,7 @@ class EndedBlock:
 
     index: int
     sifter: BobSifter
+    tally: Tally
 
 
 def wipe_waiting(blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
@@ -47,8 +50,9 @@ def wipe_waiting(blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
 class BobDistiller:
     """Takes ended blocks one by one; everything it needs comes in by argument."""
 
-    def __init__(self, ties: Ties) -> None:
+    def __init__(self, ties: Ties, watchman: Watchman) -> None:
         self._ties = ties
+        self._watchman = watchman
 
     async def run(self, blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
         """Distil until ``blocks`` ends. A block that fails is wiped, told to Alice, and gone."""
@@ -69,6 +73,7 @@ class BobDistiller:
         while sifted is None:
             sifted = await in_thread(sifter.receive, await mail.get(Kept))
         try:
+            self._watchman.judge(block.tally, sifted.counts, block.index)
             await self._ties.send(sifter.errors())
             await self._reconcile(sifted, work, mail)
         finally:

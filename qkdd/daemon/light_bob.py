@@ -33,6 +33,7 @@ from qkdd.station.messages import (
     RunReady,
     RunStopped,
 )
+from qkdd.watch.sight import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class BobLight:
         self._run: RunAnnounced | None = None
         self._search_ends_s: float | None = None
         self._sifter: BobSifter | None = None
+        self._tally = Tally()
         self._measured: list[CalibrationMeasured] = []
 
     async def run(self, tagger: TimeTagger, receiver: LightReceiver) -> None:
@@ -169,7 +171,15 @@ class BobLight:
         assert self._run is not None
         if self._sifter is None:
             self._sifter = BobSifter(BlockNo(self._run.first_block + event.block_index))
+            self._tally = Tally()
         self._sifter.add(event.slots, event.detectors, event.start)
+        self._tally.add(
+            event.detectors,
+            n_double=event.n_double,
+            n_cross=event.n_cross,
+            n_out_of_gate=event.n_out_of_gate,
+            n_dead=event.n_dead,
+        )
         odd = self._status.odd_clicks
         odd["double"] += event.n_double
         odd["cross"] += event.n_cross
@@ -180,11 +190,12 @@ class BobLight:
     def _end_block(self, index: int) -> None:
         assert self._run is not None
         sifter = self._sifter or BobSifter(BlockNo(self._run.first_block + index))
+        tally = self._tally if self._sifter is not None else Tally()
         self._sifter = None
         self._lowest_block = BlockNo(sifter.block_no + 1)
         sifter.close()
         try:
-            self._blocks.send_nowait(EndedBlock(index, sifter))
+            self._blocks.send_nowait(EndedBlock(index, sifter, tally))
         except trio.WouldBlock:
             log.error("distillation is too slow: block dropped", block_no=sifter.block_no)
             self._status.gave_up("distillation is too slow for the light: block dropped")

@@ -173,6 +173,12 @@ def _blocks(page: _Page, link: LinkSnapshot) -> None:
             **name,
             result=result,
         )
+    page.counter(
+        "qkdd_link_monitor_alarms_total",
+        "Blocks that a monitor of the receiver threw away.",
+        link.n_alarms,
+        **name,
+    )
     for kind, spent in (("secrecy", link.eps_sec_total), ("correctness", link.eps_cor_total)):
         page.counter(
             "qkdd_link_epsilon_total", "Epsilon spent since the start.", spent, **name, kind=kind

@@ -23,6 +23,7 @@ from qkdd.daemon.mailbox import Mailbox, Sorter
 from qkdd.daemon.status import BlockFacts, LinkStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.supervise import supervise
+from qkdd.daemon.watchman import Watchman
 from qkdd.frames.receiver import LightReceiver
 from qkdd.keys.messages import StoreState
 from qkdd.net.peer import PeerSession
@@ -158,7 +159,11 @@ async def _bob(
     ended_in, ended_out = trio.open_memory_channel[EndedBlock](ENDED_BLOCKS)
     link = LinkId(end.config.name)
     ties = Ties(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
-    distiller = BobDistiller(ties)
+    settings = end.settings
+    watchman = Watchman(
+        settings.plan, settings.intensities, end.config.frames, receiver_settings.watch, end.status
+    )
+    distiller = BobDistiller(ties, watchman)
     light = BobLight(
         end.settings,
         session.send,

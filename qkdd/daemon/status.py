@@ -72,6 +72,10 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     n_blocks_void: int
     odd_clicks: dict[str, int]
     """Of the receiver since its start: double, cross, out_of_gate, dead (docs/security.md)."""
+    n_alarms: int
+    """Blocks that a monitor of the receiver threw away since the start."""
+    alarm: str | None
+    """What the monitors said of the last block; None if all was well with it."""
     last_block: BlockFacts | None
     stock_bits: int
     auth_left_bits: int
@@ -115,6 +119,8 @@ class LinkStatus:
     odd_clicks: dict[str, int] = field(
         default_factory=lambda: {"double": 0, "cross": 0, "out_of_gate": 0, "dead": 0}
     )
+    n_alarms: int = 0
+    alarm: str | None = None
     last_block: BlockFacts | None = None
     recent: deque[tuple[float, BlockFacts]] = field(default_factory=deque)
     light: Loop = field(default_factory=Loop)
@@ -132,6 +138,11 @@ class LinkStatus:
         """Count a block that makes no key because it failed on the way."""
         self.n_blocks_void += 1
         self.reason = reason
+
+    def watched(self, alarms: list[str]) -> None:
+        """Take what the monitors say of a block; nothing is well."""
+        self.n_alarms += bool(alarms)
+        self.alarm = "; ".join(alarms) or None
 
     def measured(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
         """Take the counts of about a second of calibration segments."""
@@ -186,6 +197,8 @@ class LinkStatus:
             n_blocks_without_key=self.n_blocks_without_key,
             n_blocks_void=self.n_blocks_void,
             odd_clicks=dict(self.odd_clicks),
+            n_alarms=self.n_alarms,
+            alarm=self.alarm,
             last_block=self.last_block,
             stock_bits=account.get("stock", 0),
             auth_left_bits=auth_left_bits,

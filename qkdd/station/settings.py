@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from drivers.catalogue import ATTENUATORS, ENCODERS, LASERS, TIME_TAGGERS
 from drivers.transports import check_resource
+from qkdd.watch.settings import WatchSettings
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +59,7 @@ class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     key1_channel: Annotated[int, Meta(ge=1, le=64)] = 2
     test0_channel: Annotated[int, Meta(ge=1, le=64)] = 3
     test1_channel: Annotated[int, Meta(ge=1, le=64)] = 4
+    watch: WatchSettings = WatchSettings()
 
     def __post_init__(self) -> None:
         check_instrument("time tagger", self.tagger, TIME_TAGGERS)

@@ -132,3 +132,13 @@ async def test_one_that_asks_and_does_not_listen_holds_up_nobody(tmp_path: Path)
                 async with await trio.open_unix_socket(str(path)) as asking:
                     assert (await asking.receive_some()).startswith(b"{")
         nursery.cancel_scope.cancel()
+
+
+def test_what_a_monitor_said_stands_until_the_next_block() -> None:
+    link = status()
+    link.watched(["cross clicks: 0, expected 500"])
+    seen = look(link)
+    assert (seen.n_alarms, seen.alarm) == (1, "cross clicks: 0, expected 500")
+    link.watched([])
+    seen = look(link)
+    assert (seen.n_alarms, seen.alarm) == (1, None)
