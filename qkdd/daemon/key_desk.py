@@ -26,6 +26,7 @@ from qkdd.keys.messages import (
     KeysConfirmed,
     KeysHeld,
     KeysSettled,
+    LanesRelayed,
     Message,
     StoreAgreed,
     StoreState,
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 KEY_MESSAGES = (
     BlockPrepared,
+    LanesRelayed,
     BlockLive,
     BlockBurned,
     KeysAnnounced,
@@ -54,6 +56,8 @@ CONFIRM_EVERY_S = 1.0
 CONFIRM_PAUSE_S = 0.02
 """Between two full messages of fates: settling them all at once would keep applications waiting."""
 EXPIRE_EVERY_S = 60.0
+LANES_EVERY_S = 30.0
+"""Between two words on relayed lane bits, which cost a tag each."""
 
 
 class Say(Protocol):
@@ -95,6 +99,7 @@ class KeyDesk:
                 nursery.start_soon(self._listen)
                 nursery.start_soon(self._confirm)
                 nursery.start_soon(self._expire)
+                nursery.start_soon(self._tell_lane_bits)
         finally:
             self._over = True
             for event in self._live.values():
@@ -183,6 +188,15 @@ class KeyDesk:
             )
             if n_keys:
                 log.info("unfetched keys wiped", link=self._link, n_keys=n_keys)
+
+    async def _tell_lane_bits(self) -> None:
+        await self._agreed.wait()
+        while True:
+            await trio.sleep(LANES_EVERY_S)
+            await self._store.do(
+                lambda store: store.lane_bits_relayed(self._link),
+                then=lambda message: self._queue([message] if message is not None else []),
+            )
 
     # --- for the distillers ---
 

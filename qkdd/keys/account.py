@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qkdd.base.errors import StoreError
+from qkdd.keys.lane_bits import LaneBits
 from qkdd.keys.schema import BlockState, KeyState
 
 
@@ -26,11 +27,11 @@ class Account:
     delivered: int
     """Keys that left the owner's store for their master, or the peer's for a slave."""
     relayed: int
-    """Keys used up between relays."""
+    """Units of lanes that became end-to-end keys, and other key used up between relays."""
     burned: int
     """Lost to crashes, damage, disagreement and rounding; never used."""
     reserved: int
-    """Keys under way to their master, and authentication key not spent yet."""
+    """Keys under way to their master, units of lanes, and authentication key not spent yet."""
     stock: int
     """What can still be reserved, in both halves of all live blocks."""
 
@@ -54,14 +55,15 @@ def account_of(query: Callable[..., list[sqlite3.Row]], link: sqlite3.Row) -> Ac
     )
     unspent = 2 * link["auth_end"] - link["tx_mark"] - link["rx_mark"]
     skipped = link["tx_mark"] - link["tx_spent"] + link["rx_mark"] - link["rx_spent"]
+    lanes = LaneBits.of(link)
     account = Account(
         distilled=link["distilled"],
         pre_shared=link["pre_shared"],
         authentication=8 * (link["tx_spent"] + link["rx_spent"]),
         delivered=link["delivered"],
-        relayed=link["relayed"],
-        burned=link["burned"] + 8 * skipped,
-        reserved=8 * (waiting["n"] + unspent),
+        relayed=link["relayed"] + lanes.relayed,
+        burned=link["burned"] + lanes.burned + 8 * skipped,
+        reserved=8 * (waiting["n"] + unspent) + lanes.under_way,
         stock=8 * stock["n"],
     )
     check(link["link"], account)

@@ -101,9 +101,13 @@ def _same(mine: PendingBlock, theirs: PendingBlock | LiveBlock | None) -> bool:
     """Tell whether the peer has our pending block, cut alike."""
     return (
         theirs is not None
-        and (mine.n_bits, mine.auth_bytes) == (theirs.n_bits, theirs.auth_bytes)
+        and _cut(mine) == _cut(theirs)
         and BlockLayout.of(mine.n_bits, mine.auth_bytes).auth_bytes == mine.auth_bytes
     )
+
+
+def _cut(block: LiveBlock | PendingBlock) -> tuple[int, int, int]:
+    return block.n_bits, block.auth_bytes, block.lane_bits
 
 
 def _fresh(block: PendingBlock) -> LiveBlock:
@@ -114,6 +118,7 @@ def _fresh(block: PendingBlock) -> LiveBlock:
         alice_used=0,
         bob_used=0,
         burned=False,
+        lane_bits=block.lane_bits,
     )
 
 
@@ -124,7 +129,7 @@ def _join(role: Role, mine: LiveBlock, theirs: LiveBlock | None, pending: bool) 
         if pending:
             return Cursors(mine.alice_used, mine.bob_used, mine.burned)
         return Cursors(half, half, mine.burned)
-    if (mine.n_bits, mine.auth_bytes) != (theirs.n_bits, theirs.auth_bytes):
+    if _cut(mine) != _cut(theirs):
         raise SecurityAlarm(f"block {mine.block_no} is live at both ends with different sizes")
     if role == "alice":
         behind = theirs.bob_used < mine.bob_used

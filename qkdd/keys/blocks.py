@@ -6,6 +6,7 @@ from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
+from qkdd.keys.lane_bits import LaneShares
 from qkdd.keys.layout import HALVES, TAIL_BYTES, BlockLayout
 from qkdd.keys.links import Links
 from qkdd.keys.messages import BlockBurned, BlockLive, BlockPrepared
@@ -21,13 +22,22 @@ class Blocks:
     """PENDING --own key and the peer's BlockPrepared--> LIVE; a number prepared by one end only
     is burned as soon as the peer has gone past it."""
 
-    def __init__(self, database: Database, segments: Segments, links: Links) -> None:
+    def __init__(
+        self, database: Database, segments: Segments, links: Links, shares: LaneShares
+    ) -> None:
         self._db = database
         self._segments = segments
         self._links = links
+        self._shares = shares
 
     def prepare(
-        self, link: LinkId, block_no: BlockNo, key: Secret, layout: BlockLayout, facts: bytes
+        self,
+        link: LinkId,
+        block_no: BlockNo,
+        key: Secret,
+        layout: BlockLayout,
+        facts: bytes,
+        lane_bits: int,
     ) -> tuple[BlockPrepared | BlockLive, ...] | PeerError:
         """Put our copy on disk. A PeerError comes back, not up, so that it can be kept."""
         session = self._links.require_up(link)
@@ -41,12 +51,17 @@ class Blocks:
             *(block_no, block_no + 1, link),
         )
         early = session.early.get(block_no)
-        mine = BlockPrepared(block_no=block_no, n_bits=layout.n_bits, auth_bytes=layout.auth_bytes)
+        mine = BlockPrepared(
+            block_no=block_no,
+            n_bits=layout.n_bits,
+            auth_bytes=layout.auth_bytes,
+            lane_bits=lane_bits,
+        )
         answer: tuple[BlockPrepared | BlockLive, ...] | PeerError = (mine,)
         if early is not None and early != mine:
             answer = _mismatch(mine, early)
         else:
-            segment = self._segments.create(link, block_no, key, layout, facts)
+            segment = self._segments.create(link, block_no, key, layout, facts, lane_bits)
             if early is not None:
                 self.make_live(link, segment)
                 answer = (mine, BlockLive(block_no=block_no))
@@ -58,9 +73,10 @@ class Blocks:
         self, link: LinkId, theirs: BlockPrepared
     ) -> tuple[BlockLive, ...] | PeerError:
         session = self._links.peer_speaks(link, "BlockPrepared")
-        if theirs.block_no <= session.peer_block or theirs.n_bits > MAX_BLOCK_BITS:
+        n_bits = theirs.n_bits + theirs.lane_bits
+        if theirs.block_no <= session.peer_block or n_bits > MAX_BLOCK_BITS:
             raise PeerError(
-                f"link {link}: block {theirs.block_no} of {theirs.n_bits} bits after block "
+                f"link {link}: block {theirs.block_no} of {n_bits} bits after block "
                 f"{session.peer_block}"
             )
         if len(session.early) >= MAX_EARLY:
@@ -75,7 +91,10 @@ class Blocks:
         if row["state"] != BlockState.PENDING:
             raise PeerError(f"link {link}: block {theirs.block_no} is live already")
         mine = BlockPrepared(
-            block_no=theirs.block_no, n_bits=row["n_bits"], auth_bytes=row["auth_bytes"]
+            block_no=theirs.block_no,
+            n_bits=row["n_bits"],
+            auth_bytes=row["auth_bytes"],
+            lane_bits=row["lane_bits"],
         )
         if mine != theirs:
             self._segments.destroy(row["id"])
@@ -91,8 +110,11 @@ class Blocks:
         ):
             self._segments.destroy(row["id"])
 
-    def make_live(self, link: LinkId, segment: int) -> None:
-        """Enter a block into the account and its authentication part into both streams."""
+    def make_live(self, link: LinkId, segment: int, *, units_lost: bool = False) -> None:
+        """Enter a block into the account and its authentication part into both streams.
+
+        ``units_lost``: the session in which its lanes' units should have been born is over.
+        """
         row = self._db.one("SELECT * FROM segments WHERE id = ?", segment)
         assert row is not None
         layout = BlockLayout(row["n_bits"], row["auth_bytes"], row["half_bytes"])
@@ -104,8 +126,10 @@ class Blocks:
         self._db.run(
             "UPDATE links SET auth_end = auth_end + ?, distilled = distilled + ?,"
             " burned = burned + ? WHERE link = ?",
-            *(layout.auth_bytes, layout.n_bits, layout.spare_bits, link),
+            *(layout.auth_bytes, layout.n_bits + row["lane_bits"], layout.spare_bits, link),
         )
+        lost = units_lost or bool(row["lanes_lost"])
+        self._shares.cut(link, row["lane_bits"], lost=lost)
         for region in HALVES:  # a half may be all tail
             self._segments.advance(segment, region, 0, burn_from=0)
 
@@ -148,5 +172,6 @@ class Blocks:
 def _mismatch(mine: BlockPrepared, theirs: BlockPrepared) -> PeerError:
     return PeerError(
         f"block {mine.block_no}: {mine.n_bits} bits with {mine.auth_bytes} bytes for "
-        f"authentication here, {theirs.n_bits} and {theirs.auth_bytes} at the peer; burned"
+        f"authentication and {mine.lane_bits} bits for lanes here, {theirs.n_bits}, "
+        f"{theirs.auth_bytes} and {theirs.lane_bits} at the peer; burned"
     )

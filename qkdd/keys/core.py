@@ -15,6 +15,10 @@ from qkdd.keys.database import Database
 from qkdd.keys.delivery import Owner
 from qkdd.keys.errors import DamagedBlock
 from qkdd.keys.holding import Holder
+from qkdd.keys.lane_bits import LaneShares
+from qkdd.keys.lane_book import LaneBook
+from qkdd.keys.lane_rows import LaneRows
+from qkdd.keys.lane_stock import LaneStocks
 from qkdd.keys.layout import CHUNK_BYTES
 from qkdd.keys.links import Links
 from qkdd.keys.reconnect import Reconnect
@@ -46,7 +50,8 @@ class StoreCore:
         self._segments = Segments(database, vault, node)
         self._links = Links(database, self._segments)
         self._streams = Streams(database, self._segments, self._links, settings.auth_stride_bytes)
-        self._blocks = Blocks(database, self._segments, self._links)
+        self._shares = LaneShares(database, self._links)
+        self._blocks = Blocks(database, self._segments, self._links, self._shares)
         self._copies = Copies(database, self._segments, self._links)
         self._owner = Owner(database, self._links, self._blocks, self._segments, self._copies)
         self._holder = Holder(database, self._links, self._segments, self._copies, settings)
@@ -59,7 +64,11 @@ class StoreCore:
             self._owner,
             self._holder,
             self._copies,
+            self._shares,
         )
+        self._lane_rows = LaneRows(database, vault, node)
+        self._lane_book = LaneBook(database, self._segments, self._lane_rows)
+        self._lane_stocks = LaneStocks(database, self._lane_book, self._lane_rows)
 
     @classmethod
     def open(
@@ -91,6 +100,7 @@ class StoreCore:
             with store.transaction():
                 for link in store._links.all():
                     store._owner.burn_unresolved(link)
+                store._shares.burn_unsettled()
         except BaseException:
             database.close()
             raise

@@ -21,3 +21,7 @@ class DamagedBlock(StoreError):
         super().__init__(f"link {link} block {block_no}: {place} does not open; the rest is burned")
         self.link = link
         self.block_no = block_no
+
+
+class DamagedLane(StoreError):
+    """Keys of a lane do not open: bit rot, or somebody wrote to the disk. They are burned."""

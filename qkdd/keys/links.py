@@ -106,7 +106,7 @@ class Links:
         kept = ("incarnation", "peer_incarnation", "next_block", "last_block")
         numbers = [old[name] for name in kept] if old is not None else [0, 0, 1, 0]
         self._db.run(
-            "INSERT INTO links VALUES (?,?,NULL,?,?,?,?,?,?,?,?,0,0,0,0,0,?,0,0,0)",
+            "INSERT INTO links VALUES (?,?,NULL,?,?,?,?,?,?,?,?,0,0,0,0,0,?,0,0,0,0,0,0,0)",
             *(link, role, *numbers, psk_id, sealed),
             *(layout.auth_bytes, layout.auth_bytes, n_bits),
         )

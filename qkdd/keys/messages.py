@@ -42,6 +42,14 @@ class BlockPrepared(KeysMessage, frozen=True, kw_only=True):
     n_bits: Count
     auth_bytes: Count
     """Bytes of each direction's authentication key, as cut (not as wished)."""
+    lane_bits: Count = 0
+    """Bits of the block that are units of lanes; ``n_bits`` are without them."""
+
+
+class LanesRelayed(KeysMessage, frozen=True, kw_only=True):
+    """Both ways: how many lane bits of this link have become keys, as counted here."""
+
+    n_bits: Count
 
 
 class BlockLive(KeysMessage, frozen=True, kw_only=True):
@@ -102,6 +110,7 @@ class PendingBlock(
     block_no: Count
     n_bits: Count
     auth_bytes: Count
+    lane_bits: Count = 0
 
 
 class LiveBlock(
@@ -115,6 +124,7 @@ class LiveBlock(
     alice_used: Count
     bob_used: Count
     burned: bool
+    lane_bits: Count = 0
 
 
 class StoreState(KeysMessage, frozen=True, kw_only=True):
@@ -131,6 +141,8 @@ class StoreState(KeysMessage, frozen=True, kw_only=True):
     """Own keys that were delivered and that the peer has not settled; others held are burned."""
     fetched: KeyIds
     """The peer's keys of unknown fate of which a slave here has its copy."""
+    lane_bits: Count = 0
+    """Lane bits that have become keys, as counted here."""
     more: bool = False
     """Another part follows: :mod:`qkdd.keys.state_parts`."""
 
@@ -145,10 +157,13 @@ class StoreAgreed(KeysMessage, frozen=True, kw_only=True):
     burned: Count
     stock: Count
     auth_end: Count
+    lane_bits: Count = 0
+    """Lane bits that were cut."""
 
 
 Message: TypeAlias = (
     BlockPrepared
+    | LanesRelayed
     | BlockLive
     | BlockBurned
     | KeysAnnounced

@@ -9,6 +9,7 @@ from qkdd.keys.copies import Copies
 from qkdd.keys.database import Database
 from qkdd.keys.delivery import Owner
 from qkdd.keys.holding import Holder
+from qkdd.keys.lane_bits import LaneShares
 from qkdd.keys.layout import Region
 from qkdd.keys.links import Links, Phase
 from qkdd.keys.messages import (
@@ -37,6 +38,7 @@ class Reconnect:
         owner: Owner,
         holder: Holder,
         copies: Copies,
+        shares: LaneShares,
     ) -> None:
         self._db = database
         self._segments = segments
@@ -46,6 +48,7 @@ class Reconnect:
         self._owner = owner
         self._holder = holder
         self._copies = copies
+        self._shares = shares
 
     def marks(self, link: LinkId) -> AuthMarks:
         """Begin a new incarnation, on disk before the peer hears of it."""
@@ -105,7 +108,12 @@ class Reconnect:
             tx_spent=self._streams.stream(link, "tx").spent,
             rx_spent=self._streams.stream(link, "rx").spent,
             pending=tuple(
-                PendingBlock(block_no=p["block_no"], n_bits=p["n_bits"], auth_bytes=p["auth_bytes"])
+                PendingBlock(
+                    block_no=p["block_no"],
+                    n_bits=p["n_bits"],
+                    auth_bytes=p["auth_bytes"],
+                    lane_bits=p["lane_bits"],
+                )
                 for p in pending
             ),
             live=tuple(
@@ -116,6 +124,7 @@ class Reconnect:
                     alice_used=p["alice_used"],
                     bob_used=p["bob_used"],
                     burned=bool(p["burned"]),
+                    lane_bits=p["lane_bits"],
                 )
                 for p in self._blocks.unsure(link, row["tx_end"])
             ),
@@ -123,6 +132,7 @@ class Reconnect:
             fetched=self._ids(
                 link, "state IN (?, ?) AND fetched = 1", KeyState.HELD, KeyState.DISPUTED
             ),
+            lane_bits=row["lane_relayed"],
         )
         return session.state
 
@@ -145,6 +155,7 @@ class Reconnect:
                 raise PeerError(f"link {link}: key {key_id.hex()} is not one that we reserved")
         self._apply_blocks(link, resolution)
         self._apply_keys(link, resolution)
+        self._shares.agree(link, theirs.lane_bits)
         session.agreed = self._sums(link)
         self._streams.credit(link, resolution.credit_tx, resolution.credit_rx)
         session.phase = Phase.APPLIED
@@ -158,7 +169,7 @@ class Reconnect:
         for number in resolution.go_live:
             row = self._segments.by_block(link, number)
             assert row is not None
-            self._blocks.make_live(link, row["id"])
+            self._blocks.make_live(link, row["id"], units_lost=True)
         for number, cursors in resolution.cursors.items():
             self._burn_to(link, number, cursors)
         self._db.run(
@@ -198,10 +209,11 @@ class Reconnect:
             pre_shared=sums.pre_shared,
             distilled=sums.distilled,
             delivered=sums.delivered,
-            relayed=sums.relayed,
+            relayed=row["relayed"],  # without lanes, for the same reason
             burned=row["burned"],  # without pads: those go on being spent meanwhile
             stock=sums.stock,
             auth_end=row["auth_end"],
+            lane_bits=row["lane_cut"],
         )
 
     def agreed(self, link: LinkId, theirs: StoreAgreed) -> None:

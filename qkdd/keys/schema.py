@@ -7,7 +7,7 @@ from pathlib import Path
 from qkdd.base.errors import StoreError
 
 APPLICATION_ID = 0x714B4453  # "qKDS", in the file's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class BlockState(IntEnum):
@@ -38,14 +38,17 @@ CREATE TABLE links (
     tx_mark INTEGER NOT NULL, tx_spent INTEGER NOT NULL,
     rx_mark INTEGER NOT NULL, rx_spent INTEGER NOT NULL,
     distilled INTEGER NOT NULL, pre_shared INTEGER NOT NULL, delivered INTEGER NOT NULL,
-    relayed INTEGER NOT NULL, burned INTEGER NOT NULL
+    relayed INTEGER NOT NULL, burned INTEGER NOT NULL,
+    lane_cut INTEGER NOT NULL DEFAULT 0, lane_relayed INTEGER NOT NULL DEFAULT 0,
+    lane_burned INTEGER NOT NULL DEFAULT 0, lane_peer INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY AUTOINCREMENT, link TEXT NOT NULL, block_no INTEGER NOT NULL,
     state INTEGER NOT NULL, n_bits INTEGER NOT NULL, auth_bytes INTEGER NOT NULL,
     half_bytes INTEGER NOT NULL, auth_start INTEGER, alice_used INTEGER NOT NULL,
     bob_used INTEGER NOT NULL, burned INTEGER NOT NULL, wrapped_key BLOB NOT NULL,
-    facts BLOB NOT NULL, UNIQUE (link, block_no)
+    facts BLOB NOT NULL, lane_bits INTEGER NOT NULL,
+    lanes_lost INTEGER NOT NULL DEFAULT 0, UNIQUE (link, block_no)
 );
 CREATE TABLE chunks (id INTEGER PRIMARY KEY, left INTEGER NOT NULL);
 CREATE TABLE sealed (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
@@ -59,6 +62,23 @@ CREATE TABLE keys (
 CREATE INDEX keys_by_state ON keys (link, state, told);
 CREATE TABLE recipients (
     key INTEGER NOT NULL, sae TEXT NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (key, sae)
+) WITHOUT ROWID;
+CREATE TABLE lanes (
+    lane TEXT PRIMARY KEY, psk_id BLOB NOT NULL, digest_key BLOB NOT NULL,
+    hash_keys BLOB NOT NULL, first_pair INTEGER NOT NULL, end_pair INTEGER NOT NULL,
+    failures INTEGER NOT NULL, generation INTEGER NOT NULL, next_number INTEGER NOT NULL,
+    verdict BLOB, confirm BLOB,
+    made INTEGER NOT NULL, delivered INTEGER NOT NULL, burned INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE lane_keys (
+    id INTEGER PRIMARY KEY, lane TEXT NOT NULL, kind INTEGER NOT NULL, first INTEGER NOT NULL,
+    last INTEGER NOT NULL, n INTEGER NOT NULL, numbers BLOB NOT NULL, records BLOB NOT NULL,
+    wrapped_key BLOB NOT NULL
+);
+CREATE INDEX lane_keys_by_number ON lane_keys (lane, kind, first, last, n);
+CREATE TABLE lane_recipients (
+    lane TEXT NOT NULL, number INTEGER NOT NULL, sae TEXT NOT NULL, done INTEGER NOT NULL,
+    PRIMARY KEY (lane, number, sae)
 ) WITHOUT ROWID;
 """
 

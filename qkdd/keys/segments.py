@@ -54,7 +54,13 @@ class Segments:
         return f"qkdd keys 1|{self._node}|{link}|{what}".encode()
 
     def create(
-        self, link: LinkId, block_no: int, key: Secret, layout: BlockLayout, facts: bytes
+        self,
+        link: LinkId,
+        block_no: int,
+        key: Secret,
+        layout: BlockLayout,
+        facts: bytes,
+        lane_bits: int = 0,
     ) -> int:
         """Write a block as PENDING; return its segment id."""
         with self._vault.new_key() as segment_key:
@@ -62,10 +68,10 @@ class Segments:
             sealer = SegmentKey(segment_key, self.context(link, f"block {block_no}"))
         segment = self._db.run(
             "INSERT INTO segments (link, block_no, state, n_bits, auth_bytes, half_bytes,"
-            " alice_used, bob_used, burned, wrapped_key, facts)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?)",
+            " alice_used, bob_used, burned, wrapped_key, facts, lane_bits)"
+            " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?)",
             *(link, block_no, BlockState.PENDING, layout.n_bits, layout.auth_bytes),
-            *(layout.half_bytes, wrapped, facts),
+            *(layout.half_bytes, wrapped, facts, lane_bits),
         ).lastrowid
         assert segment is not None
         for region in Region:
@@ -187,12 +193,17 @@ class Segments:
                 return
             self.advance(segment, region, row["half_bytes"], burn_from=row[USED[region]])
 
-    def open_small(self, wrapped: bytes, link: LinkId, what: str) -> Secret:
-        """Unwrap a small secret of a link; StoreError if it does not open."""
+    def open_small(self, wrapped: bytes, link: str, what: str) -> Secret:
+        """Unwrap a small secret of a link (or ``lane NAME``); StoreError if it does not open."""
         try:
             return self._vault.unwrap(wrapped, self.context(link, what))
         except SealBroken as error:
-            raise StoreError(f"link {link}: the sealed {what} does not open") from error
+            raise StoreError(f"{_owner(link)}: the sealed {what} does not open") from error
 
-    def wrap_small(self, secret: Secret, link: LinkId, what: str) -> bytes:
+    def wrap_small(self, secret: Secret, link: str, what: str) -> bytes:
         return self._vault.wrap(secret, self.context(link, what))
+
+
+def _owner(name: str) -> str:
+    """Name a link, or a lane: no link has a blank in its name."""
+    return name if " " in name else f"link {name}"

@@ -1,7 +1,6 @@
 """The key store of a relay: everything the daemon may ask of it, one thread at a time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,10 +10,10 @@ from qkdd.base.errors import OutOfKey, PeerError, SecurityAlarm, StoreError
 from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.keys import messages
-from qkdd.keys.account import Account, account_of, check
-from qkdd.keys.core import StoreCore
+from qkdd.keys.account_store import AccountStore
 from qkdd.keys.delivery import Order, Reservation
-from qkdd.keys.layout import BlockLayout, Direction, Role, half_of
+from qkdd.keys.lane_store import LaneStore
+from qkdd.keys.layout import BlockLayout, Direction, Role
 from qkdd.keys.messages import AuthMarks, BlockLive, BlockPrepared, KeysConfirmed, StoreState
 from qkdd.keys.streams import AuthLeft
 
@@ -22,7 +21,7 @@ T = TypeVar("T")
 CONFIRM_BATCH = 64
 
 
-class KeyStore(StoreCore):
+class KeyStore(LaneStore, AccountStore):
     """Reserve, sync, then send: whatever is returned is on disk, and may leave in that order.
 
     Inside ``with store.transaction():`` several operations share one sync; then nothing that
@@ -109,17 +108,23 @@ class KeyStore(StoreCore):
         *,
         n_bits: int,
         auth_bytes: int,
+        lane_bits: int = 0,
         facts: Mapping[str, str | int | float] | None = None,
     ) -> tuple[BlockPrepared | BlockLive, ...]:
         """Put a distilled block on disk, ``n_bits`` packed in ``key``; return what to send.
 
         ``auth_bytes`` go to each direction's authentication first, if the block has as many.
+        ``lane_bits`` more are the block's units of lanes, which are not in ``key``: from the
+        moment that the block is live they are under way in the account, until they are settled
+        (:meth:`settle_lane_bits`) or known to be lost (:meth:`drop_lane_units`).
         """
-        if n_bits < 0 or len(key) != -(-n_bits // 8):
-            raise ValueError(f"{len(key)} bytes cannot be {n_bits} bits")
+        if min(n_bits, lane_bits) < 0 or len(key) != -(-n_bits // 8):
+            raise ValueError(f"{len(key)} bytes cannot be {n_bits} bits beside {lane_bits}")
         layout = BlockLayout.of(n_bits, auth_bytes)
         text = msgspec.json.encode(facts or {})
-        return _or_raise(self._do(lambda: self._blocks.prepare(link, block_no, key, layout, text)))
+        return _or_raise(
+            self._do(lambda: self._blocks.prepare(link, block_no, key, layout, text, lane_bits))
+        )
 
     # --- delivery ---
 
@@ -243,6 +248,9 @@ class KeyStore(StoreCore):
         match message:
             case messages.BlockPrepared():
                 return self._blocks.peer_prepared(link, message)
+            case messages.LanesRelayed():
+                self._links.peer_speaks(link, "LanesRelayed")
+                self._shares.peer_relayed(link, message.n_bits)
             case messages.BlockLive():
                 self._blocks.peer_live(link, message)
             case messages.BlockBurned():
@@ -260,36 +268,6 @@ class KeyStore(StoreCore):
             case messages.StoreAgreed():
                 self._reconnect.agreed(link, message)
         return ()
-
-    # --- accounts ---
-
-    def account(self, link: LinkId) -> Account:
-        """Return the account, exact to the pad; StoreError if it does not balance."""
-        stored = account_of(self._db.all, self._links.row(link))
-        if self._links.row(link)["alarm"] is not None:
-            return stored
-        row = self._links.row(link)
-        with self._streams.still():
-            tx, rx = self._streams.stream(link, "tx"), self._streams.stream(link, "rx")
-            spent = tx.spent + rx.spent
-            ahead = tx.held + rx.held
-            skipped = tx.mark - tx.spent + rx.mark - rx.spent - ahead
-        exact = replace(
-            stored,
-            authentication=8 * spent,
-            reserved=stored.reserved + 8 * ahead,
-            burned=row["burned"] + 8 * skipped,
-        )
-        check(link, exact)
-        return exact
-
-    def role(self, link: LinkId) -> Role:
-        role: Role = self._links.row(link)["role"]
-        return role
-
-    def own_half(self, link: LinkId) -> str:
-        """Return the name of the region from which this end allocates."""
-        return half_of(self.role(link)).name
 
 
 def _or_raise(result: T | PeerError) -> T:

@@ -39,6 +39,7 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     reconcile.BlockVerdict,
     AmplifySeed,
     keys.BlockPrepared,
+    keys.LanesRelayed,
     keys.BlockLive,
     keys.BlockBurned,
     keys.KeysAnnounced,

@@ -104,7 +104,9 @@ class Pair:
         self.pump()
         return self
 
-    def block(self, n_bytes: int, auth_bytes: int, *, ends: tuple[End, ...] = ()) -> int:
+    def block(
+        self, n_bytes: int, auth_bytes: int, *, ends: tuple[End, ...] = (), lane_bits: int = 0
+    ) -> int:
         """Distil a block at both ends, or only at ``ends``."""
         key = self.key_dice.randbytes(n_bytes)
         number = self.alice.store.next_block_no(LINK)
@@ -116,6 +118,7 @@ class Pair:
                     Secret.from_bytes(key),
                     n_bits=8 * n_bytes,
                     auth_bytes=auth_bytes,
+                    lane_bits=lane_bits,
                 )
             )
         return number

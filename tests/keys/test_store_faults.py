@@ -61,7 +61,7 @@ def test_a_second_process_is_locked_out(pair) -> None:
         pair.alice.open()
 
 
-@pytest.mark.parametrize("pragma", ["user_version=2", "application_id=7"])
+@pytest.mark.parametrize("pragma", ["user_version=3", "application_id=7"])
 def test_a_later_schema_or_another_programs_file_is_refused(pair, pragma) -> None:
     pair.alice.store.close()
     with sqlite3.connect(pair.alice.path) as connection:
@@ -70,7 +70,7 @@ def test_a_later_schema_or_another_programs_file_is_refused(pair, pragma) -> Non
     with pytest.raises(StoreError, match=r"downgrade|not a key store"):
         pair.alice.open()
     with sqlite3.connect(pair.alice.path) as connection:
-        connection.execute("PRAGMA user_version=1")
+        connection.execute("PRAGMA user_version=2")
         connection.execute(f"PRAGMA application_id={0x714B4453}")
     connection.close()
     pair.alice.open()
