@@ -21,14 +21,25 @@ def words(known: list[bytes]) -> st.SearchStrategy[Any]:
     """Messages about blocks and keys, of which many are there and many are not."""
     names = st.lists(st.sampled_from([*known, b"s" * 16, b"t" * 16, b"x"]), max_size=3)
     ids = names.map(b"".join)
-    cut = {"block_no": BLOCKS, "n_bits": COUNTS, "auth_bytes": COUNTS}
+    lanes = st.sampled_from([0, 2_560, 2**62])
+    cut = {"block_no": BLOCKS, "n_bits": COUNTS, "auth_bytes": COUNTS, "lane_bits": lanes}
     used = {"alice_used": COUNTS, "bob_used": COUNTS, "burned": st.booleans()}
     live = st.builds(messages.LiveBlock, **cut, **used)
     numbers = ("next_block", "last_block", "auth_end", "tx_spent", "rx_spent")
-    sums = ("pre_shared", "distilled", "delivered", "relayed", "burned", "stock", "auth_end")
+    sums = (
+        "pre_shared",
+        "distilled",
+        "delivered",
+        "relayed",
+        "burned",
+        "stock",
+        "auth_end",
+        "lane_bits",
+    )
     place = st.builds(messages.Place, block_no=BLOCKS, offset=COUNTS, count=st.just(1))
     return st.one_of(
         st.builds(messages.BlockPrepared, **cut),
+        st.builds(messages.LanesRelayed, n_bits=COUNTS),
         st.builds(messages.BlockLive, block_no=BLOCKS),
         st.builds(messages.BlockBurned, block_no=BLOCKS),
         st.builds(
@@ -49,6 +60,7 @@ def words(known: list[bytes]) -> st.SearchStrategy[Any]:
             live=st.lists(live, max_size=2).map(tuple),
             delivered=ids,
             fetched=ids,
+            lane_bits=lanes,
         ),
         st.builds(messages.StoreAgreed, **dict.fromkeys(sums, COUNTS)),
     )
@@ -59,7 +71,7 @@ def words(known: list[bytes]) -> st.SearchStrategy[Any]:
 def test_no_word_of_the_peer_breaks_a_store(data: st.DataObject, agreed: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pair = Pair(Path(folder)).up()
-        pair.block(4_000, 300)
+        pair.block(4_000, 300, lane_bits=2_560)
         pair.pump()
         reserved = pair.alice.store.reserve_keys(LINK, 2, 256, SaeId("m"), [SaeId("s")], 1)
         pair.alice.say(reserved.announcement)
