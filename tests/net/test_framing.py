@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkdd.base.errors import PeerError
+from qkdd.base.protocol_version import PROTOCOL_VERSION
 from qkdd.net.framing import (
     HEADER,
     MAX_BATCH_BYTES,
@@ -34,7 +35,7 @@ def read_all(reader: FrameReader) -> list[Frame]:
 
 def test_a_frame_on_the_wire_is_this() -> None:
     assert frame_bytes(Frame(Kind.HELLO, b"hi", b"")).hex(" ") == (
-        "51 4b 44 44 01 01 00 00 02 00 00 00 68 69"
+        f"51 4b 44 44 {PROTOCOL_VERSION:02x} 01 00 00 02 00 00 00 68 69"
     )
 
 
@@ -60,7 +61,11 @@ def test_no_bytes_from_the_peer_break_the_reader(data: bytes) -> None:
 
 
 def header(
-    magic: bytes = b"QKDD", version: int = 1, kind: int = 2, reserved: int = 0, length: int = 0
+    magic: bytes = b"QKDD",
+    version: int = PROTOCOL_VERSION,
+    kind: int = 2,
+    reserved: int = 0,
+    length: int = 0,
 ) -> bytes:
     return HEADER.pack(magic, version, kind, reserved, length)
 
@@ -69,7 +74,7 @@ def header(
     ("data", "complaint"),
     [
         (header(magic=b"HTTP"), "no qkdd"),
-        (header(version=2), "version 2, we speak 1"),
+        (header(version=PROTOCOL_VERSION + 1), f"we speak {PROTOCOL_VERSION}:"),
         (header(kind=0), "unknown kind 0"),
         (header(kind=3), "unknown kind 3"),
         (header(reserved=1), "reserved 1"),
