@@ -16,6 +16,7 @@ from qkdd.base.agreement import agreement
 from qkdd.base.toml import convert
 from qkdd.cli.__main__ import COMMANDS
 from qkdd.cli.demo.summary import Summary
+from qkdd.cli.optimise.answer import Answer, Prediction
 from qkdd.config import Link, Relay, mistakes
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.net.codec import MESSAGES
@@ -148,7 +149,9 @@ def test_every_dependency_stands_in_its_decision_record() -> None:
     assert names == rows - {"package"}
 
 
-@pytest.mark.parametrize("snapshot", [RelaySnapshot, LinkSnapshot, BlockFacts, Summary])
+@pytest.mark.parametrize(
+    "snapshot", [RelaySnapshot, LinkSnapshot, BlockFacts, Summary, Answer, Prediction]
+)
 def test_every_field_that_a_command_prints_stands_in_the_operators_document(
     snapshot: type[msgspec.Struct],
 ) -> None:

@@ -8,6 +8,7 @@ COMMANDS = {
     "check": "qkdd.cli.check",
     "demo": "qkdd.cli.demo.command",
     "doctor": "qkdd.cli.doctor.command",
+    "optimise": "qkdd.cli.optimise.command",
     "pki": "qkdd.cli.pki",
     "plan": "qkdd.cli.plan",
     "psk": "qkdd.cli.psk",
