@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define BASIS_BIT 2
-#define EVE_FRACTION 0x3fffffffu /* bits 0..29 of the upper half of a word decide the attack */
+#define EVE_FRACTION 0x3fffffffu /* bits 0..29 of a draw decide whether she attacks */
 
 /* What the eavesdropper sends on in place of a state: her basis is bit 30 of the draw; in the
  * transmitter's basis she reads the bit, in the other one she gets an even one, bit 31. */
@@ -21,18 +21,21 @@ static inline uint8_t resent(uint8_t state, uint32_t draw) {
  *
  * rungs[16][4]: for each state the rising ends, in 1/2^32, of the ranges of the lower half of a
  * word that mean detector 0, 1, 2, 3; above the last one the candidate is no click. Events of one
- * pulse stand side by side: the attack is decided by the word of the first of them. */
+ * pulse stand side by side: the attack is decided by the draw of the first of them. eve may be
+ * NULL if nothing is attacked. */
 int64_t clicks_split(const int64_t *pulse, const uint8_t *state, const uint64_t *word, int64_t n,
-                     const uint64_t *rungs, uint32_t attacked_below,
+                     const uint64_t *rungs, const uint32_t *eve, uint32_t attacked_below,
                      int64_t *out_pulse, uint8_t *out_detector) {
     int64_t kept = 0;
     uint32_t draw = 0;
     for (int64_t i = 0; i < n; i++) {
         uint8_t sent = state[i] & 15;
-        if (i == 0 || pulse[i] != pulse[i - 1])
-            draw = (uint32_t)(word[i] >> 32);
-        if ((draw & EVE_FRACTION) < attacked_below)
-            sent = resent(sent, draw);
+        if (eve) {
+            if (i == 0 || pulse[i] != pulse[i - 1])
+                draw = eve[i];
+            if ((draw & EVE_FRACTION) < attacked_below)
+                sent = resent(sent, draw);
+        }
         uint64_t dart = word[i] & 0xffffffffu;
         const uint64_t *rung = rungs + 4 * sent;
         int detector =
@@ -50,15 +53,31 @@ static inline int64_t nearest(double x) {
     return (int64_t)((x + big) - big);
 }
 
-void clicks_stamp(const int64_t *pulse, const uint8_t *detector, const float *normal, int64_t n,
-                  double period_ps, double origin_ps, double sigma_ps, double limit_ps,
-                  int64_t *key) {
+/* Jitter by the alias method: a word's top 10 bits are a bin, the next 22 choose between the bin
+ * and its alias, the lower half is the place inside. BINS bins lie side by side over 16 sigma. */
+void clicks_stamp(const int64_t *pulse, const uint8_t *detector, const uint64_t *word, int64_t n,
+                  double period_ps, double origin_ps, double sigma_ps, const uint32_t *own_below,
+                  const uint16_t *alias, int64_t *key) {
     for (int64_t i = 0; i < n; i++) {
-        double jitter = (double)normal[i] * sigma_ps;
-        jitter = jitter > limit_ps ? limit_ps : jitter;
-        jitter = jitter < -limit_ps ? -limit_ps : jitter;
+        uint32_t bin = (uint32_t)(word[i] >> 54);
+        uint32_t dart = (uint32_t)(word[i] >> 32) & 0x3fffffu;
+        bin = dart < own_below[bin] ? bin : alias[bin];
+        double place = (double)bin + (double)(int64_t)(word[i] & 0xffffffffu) * 0x1p-32;
+        double jitter = (place * 0x1p-6 - 8.0) * sigma_ps;
         double time = (double)pulse[i] * period_ps + origin_ps;
         key[i] = nearest(time + jitter) * 4 + detector[i];
+    }
+}
+
+/* Clicks in the time of a clock that is base + t + t (fast + t half_drift) at t, from floor on. */
+void clicks_tell(const int64_t *key, int64_t n, double fast, double half_drift, int64_t base_ps,
+                 int64_t floor_ps, int64_t *time_ps, uint8_t *channel) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t time = key[i] >> 2;
+        double after = (double)time;
+        int64_t reading = time + (nearest(after * (fast + after * half_drift)) + base_ps);
+        time_ps[i] = reading > floor_ps ? reading : floor_ps;
+        channel[i] = (uint8_t)((key[i] & 3) + 1);
     }
 }
 

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from drivers.kernels.normal_bins import ALIAS, CELL, OWN_BELOW, REACH_SIGMAS
+
 try:
     from drivers.kernels.native.clicks import ffi as _ffi
     from drivers.kernels.native.clicks import lib as _lib
@@ -18,6 +20,8 @@ except ImportError:  # no C compiler where this was installed
 Backend: TypeAlias = Literal["c", "numpy"]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
+Words: TypeAlias = npt.NDArray[np.uint64]
+Draws: TypeAlias = npt.NDArray[np.uint32]
 
 ATTACK_SCALE = 1 << 30
 RUNG_SCALE = 1 << 32
@@ -46,10 +50,11 @@ def force(name: Backend | None) -> None:
 def split(
     pulses: Ints,
     states: Bytes,
-    words: npt.NDArray[np.uint64],
+    words: Words,
     *,
     rungs: npt.NDArray[np.uint64],
-    attacked_below: int,
+    eve: Draws | None = None,
+    attacked_below: int = 0,
 ) -> tuple[Ints, Bytes]:
     """Thin candidates by their intensity and choose the detector of what is left.
 
@@ -60,10 +65,11 @@ def split(
     states : (n,) uint8 below 16
         What the transmitter sent in these pulses.
     words : (n,) uint64
-        One throw each: the lower half chooses the detector, the upper half of a pulse's first
-        word is the eavesdropper's (30 bits whether, 1 bit basis, 1 bit outcome).
+        One throw each, of which the lower half chooses the detector.
     rungs : (16, 4) uint64
         Rising ends of the detectors' ranges, by state, in 1 / RUNG_SCALE.
+    eve : (n,) uint32, or None if she is not there
+        The first draw of a pulse is the eavesdropper's: 30 bits whether, basis, outcome.
     attacked_below : int, 0..ATTACK_SCALE
         Attacked share of the pulses, in 1 / ATTACK_SCALE.
 
@@ -74,10 +80,12 @@ def split(
     n = pulses.size
     if not (states.size == words.size == n and rungs.shape == (16, 4)):
         raise ValueError(f"{n} pulses, {states.size} states, {words.size} words, {rungs.shape}")
+    if eve is not None and eve.size != n:
+        raise ValueError(f"{n} pulses, {eve.size} draws of the eavesdropper's")
     if not 0 <= attacked_below <= ATTACK_SCALE:
         raise ValueError(f"attacked_below {attacked_below} is outside 0..{ATTACK_SCALE}")
     if backend() == "numpy":
-        return _split_twin(pulses, states, words, rungs, attacked_below)
+        return _split_twin(pulses, states, words, rungs, eve, attacked_below)
     out_pulses, out_detectors = np.empty(n, np.int64), np.empty(n, np.uint8)
     view = _ffi.from_buffer
     kept = _lib.clicks_split(
@@ -86,6 +94,7 @@ def split(
         view("uint64_t[]", words),
         n,
         view("uint64_t[]", rungs),
+        _ffi.NULL if eve is None else view("uint32_t[]", eve),
         attacked_below,
         view("int64_t[]", out_pulses, require_writable=True),
         view("uint8_t[]", out_detectors, require_writable=True),
@@ -96,39 +105,65 @@ def split(
 def stamp(
     pulses: Ints,
     detectors: Bytes,
-    normals: npt.NDArray[np.float32],
+    words: Words,
     *,
     period_ps: float,
     origin_ps: float,
     sigma_ps: float,
-    limit_ps: float,
 ) -> Ints:
     """Keys of clicks: ``pulse * period + origin + jitter``, to the nearest ps (ties to even).
 
-    ``normals`` (n,) are standard normal; the jitter is cut at ``limit_ps``, so that a bound on how
-    early a click can come exists. Times stay below 2**51 ps in magnitude.
+    ``words`` (n,) are one throw each for a normal jitter, which is never beyond REACH_SIGMAS, so
+    that a bound on how early a click can come exists. Times stay below 2**51 ps in magnitude.
     """
     n = pulses.size
-    if not detectors.size == normals.size == n:
-        raise ValueError(f"{n} pulses, {detectors.size} detectors, {normals.size} normals")
+    if not detectors.size == words.size == n:
+        raise ValueError(f"{n} pulses, {detectors.size} detectors, {words.size} words")
     if backend() == "numpy":
-        jitter = np.clip(normals.astype(np.float64) * sigma_ps, -limit_ps, limit_ps)
-        times = pulses.astype(np.float64) * period_ps + origin_ps
-        return np.rint(times + jitter).astype(np.int64) * 4 + detectors
+        return _stamp_twin(pulses, detectors, words, period_ps, origin_ps, sigma_ps)
     keys = np.empty(n, np.int64)
     view = _ffi.from_buffer
     _lib.clicks_stamp(
         view("int64_t[]", pulses),
         view("uint8_t[]", detectors),
-        view("float[]", normals),
+        view("uint64_t[]", words),
         n,
         period_ps,
         origin_ps,
         sigma_ps,
-        limit_ps,
+        view("uint32_t[]", OWN_BELOW),
+        view("uint16_t[]", ALIAS),
         view("int64_t[]", keys, require_writable=True),
     )
     return keys
+
+
+def tell(
+    keys: Ints, *, fast: float, half_drift: float, base_ps: int, floor_ps: int
+) -> tuple[Ints, Bytes]:
+    """Clicks as a clock with an error tells them: times in ps, and channels 1..4.
+
+    At ``t`` of the key the clock reads ``base + t + t (fast + t half_drift)``, the last term to the
+    nearest ps, and nothing before ``floor``.
+    """
+    if backend() == "numpy":
+        after = (keys >> 2).astype(np.float64)
+        extra_ps = np.rint(after * (fast + after * half_drift)).astype(np.int64)
+        times = np.maximum((keys >> 2) + (extra_ps + base_ps), floor_ps)
+        return times, (keys & 3).astype(np.uint8) + np.uint8(1)
+    times_ps, channels = np.empty(keys.size, np.int64), np.empty(keys.size, np.uint8)
+    view = _ffi.from_buffer
+    _lib.clicks_tell(
+        view("int64_t[]", keys),
+        keys.size,
+        fast,
+        half_drift,
+        base_ps,
+        floor_ps,
+        view("int64_t[]", times_ps, require_writable=True),
+        view("uint8_t[]", channels, require_writable=True),
+    )
+    return times_ps, channels
 
 
 def recover(keys: Ints, last_ps: Ints, *, recovery_ps: int) -> Ints:
@@ -156,16 +191,17 @@ def recover(keys: Ints, last_ps: Ints, *, recovery_ps: int) -> Ints:
 def _split_twin(
     pulses: Ints,
     states: Bytes,
-    words: npt.NDArray[np.uint64],
+    words: Words,
     rungs: npt.NDArray[np.uint64],
+    eve: Draws | None,
     attacked_below: int,
 ) -> tuple[Ints, Bytes]:
     sent = states & 15
-    if attacked_below:
+    if eve is not None:
         first = np.ones(pulses.size, bool)
         first[1:] = pulses[1:] != pulses[:-1]
         owner = np.maximum.accumulate(np.where(first, np.arange(pulses.size), 0))
-        draw = (words >> 32)[owner]
+        draw = eve[owner]
         attacked = (draw & (ATTACK_SCALE - 1)) < attacked_below
         basis = (draw >> 30 & 1).astype(np.uint8) << 1
         other = (sent & 2) != basis
@@ -175,6 +211,23 @@ def _split_twin(
     detectors = (darts[:, None] >= rungs[sent]).sum(1, dtype=np.uint8)
     kept = detectors < 4
     return pulses[kept], detectors[kept]
+
+
+def _stamp_twin(
+    pulses: Ints,
+    detectors: Bytes,
+    words: Words,
+    period_ps: float,
+    origin_ps: float,
+    sigma_ps: float,
+) -> Ints:
+    bins = (words >> np.uint64(54)).astype(np.int64)
+    darts = words >> np.uint64(32) & np.uint64(CELL - 1)
+    bins = np.where(darts < OWN_BELOW[bins], bins, ALIAS[bins])
+    places = bins + (words & np.uint64(0xFFFFFFFF)).astype(np.float64) * 2.0**-32
+    jitter = (places * 2.0**-6 - REACH_SIGMAS) * sigma_ps
+    times = pulses.astype(np.float64) * period_ps + origin_ps
+    return np.rint(times + jitter).astype(np.int64) * 4 + detectors
 
 
 def _recover_twin(keys: Ints, last_ps: Ints, recovery_ps: int) -> Ints:

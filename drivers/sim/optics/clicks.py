@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.kernels import clicks as kernel
+from drivers.kernels.normal_bins import REACH_SIGMAS
 from drivers.sim.config import Receiver
 from drivers.sim.optics.tagger_clock import TaggerClock
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
-JITTER_LIMIT_SIGMAS = 8.0  # beyond it: 1e-15 of all clicks
+MANY_DARKS = 256  # drawn at once: a step has few, and a throw costs as much as hundreds
 LONG_AGO_PS = -(1 << 60)
 ALL_LIVE = np.ones(4, np.bool_)
 
@@ -82,12 +83,14 @@ class Detectors:
         self._dark_hz = receiver.dark_hz
         self._recovery_ps = round(receiver.recovery_ns * 1e3)
         self._sigma_ps = receiver.jitter_ps / FWHM_PER_SIGMA
-        self.limit_ps = math.ceil(JITTER_LIMIT_SIGMAS * self._sigma_ps)
+        self.limit_ps = math.ceil(REACH_SIGMAS * self._sigma_ps)
         self._clock = TaggerClock(
             offset_ppm=receiver.clock_offset_ppm, drift_ppb_per_s=receiver.clock_drift_ppb_per_s
         )
         self._rng = rng
         self._waiting: list[npt.NDArray[np.int64]] = []
+        self._darks_ahead = np.empty(0, np.int64)
+        self._darks_until_ps = 0
         self._last_ps = np.full(4, LONG_AGO_PS, np.int64)
         self._base_ps = 0
         self._reading_ps = 0
@@ -101,16 +104,14 @@ class Detectors:
         origin_ps: float,
     ) -> None:
         """Photons absorbed: pulse number 0 arrives ``origin_ps`` after the last advance."""
-        normals = self._rng.standard_normal(pulses.size, dtype=np.float32)
         self._waiting.append(
             kernel.stamp(
                 pulses,
                 detectors,
-                normals,
+                self._rng.bit_generator.random_raw(pulses.size),
                 period_ps=period_ps,
                 origin_ps=origin_ps,
                 sigma_ps=self._sigma_ps,
-                limit_ps=float(self.limit_ps),
             )
         )
 
@@ -137,12 +138,33 @@ class Detectors:
         return events
 
     def _darks(self, step_ps: int) -> npt.NDArray[np.int64]:
-        n = int(self._rng.poisson(4.0 * self._dark_hz * step_ps * 1e-12))
-        return self._rng.integers(0, max(1, step_ps << 2), n)  # time and detector in one throw
+        """Dark counts of the next ``step_ps``, from a stock that reaches further."""
+        while self._darks_until_ps < step_ps:
+            self._draw_darks(step_ps)
+        n = int(np.searchsorted(self._darks_ahead, step_ps << 2))
+        darks, rest = self._darks_ahead[:n], self._darks_ahead[n:]
+        self._darks_ahead = rest - (step_ps << 2)
+        self._darks_until_ps -= step_ps
+        return darks
+
+    def _draw_darks(self, step_ps: int) -> None:
+        rate_per_ps = 4.0 * self._dark_hz * 1e-12
+        span_ps = max(step_ps, round(min(MANY_DARKS / rate_per_ps, 1e12) if rate_per_ps else 1e12))
+        n = int(self._rng.poisson(rate_per_ps * span_ps))
+        keys = self._rng.integers(0, span_ps << 2, n)  # time and detector in one throw
+        keys.sort()
+        self._darks_ahead = np.concatenate((self._darks_ahead, keys + (self._darks_until_ps << 2)))
+        self._darks_until_ps += span_ps
 
     def _events(self, keys: npt.NDArray[np.int64]) -> Events:
-        times_ps = self._clock.readings_ps(self._base_ps, keys >> 2)
-        np.maximum(times_ps, self._reading_ps, out=times_ps)  # rounding where two steps meet
+        fast, half_drift = self._clock.error_at(self._base_ps)
+        times_ps, channels = kernel.tell(
+            keys,
+            fast=fast,
+            half_drift=half_drift,
+            base_ps=self._clock.reading_ps(self._base_ps),
+            floor_ps=self._reading_ps,  # rounding where two steps meet
+        )
         if times_ps.size:
             self._reading_ps = int(times_ps[-1])
-        return Events(times_ps, (keys & 3).astype(np.uint8) + np.uint8(1))
+        return Events(times_ps, channels)

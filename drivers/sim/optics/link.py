@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from drivers.kernels import clicks as kernel
 from drivers.sim.config import Attack, Fibre, Receiver, Source
+from drivers.sim.optics.arrivals import Arrivals
 from drivers.sim.optics.clicks import ALL_LIVE, Detectors, Events, detector_rungs
-from drivers.sim.optics.eve import attacked_below
+from drivers.sim.optics.eve import attacked_below, eve_draws
 from drivers.sim.optics.fibre import flight_ps, mean_photons, transmittance
 from drivers.sim.optics.pulses import Emission, EncoderLight, PulsePlan
 
@@ -52,7 +53,8 @@ class OpticalLink:
         self.live_detectors = ALL_LIVE
         self._fibre, self._source, self._receiver = fibre, source, receiver
         self.attack = attack
-        self._rng = np.random.Generator(np.random.Philox(seed))
+        self._rng = np.random.Generator(np.random.SFC64(seed))
+        self._arrivals = Arrivals(self._rng)
         self._detectors = Detectors(receiver, self._rng)
         self._delay_ps = flight_ps(fibre.length_km) + round(receiver.delay_ns * 1e3)
         self._rungs_of: tuple[PulsePlan, npt.NDArray[np.uint64]] | None = None
@@ -109,15 +111,15 @@ class OpticalLink:
 
     def _emit_chunk(self, emission: Emission, first: int, n_pulses: int, per_pulse: float) -> None:
         plan = emission.plan
-        candidates = draw_candidates(self._rng, n_pulses, per_pulse)
-        states = self.encoder.states(candidates + first)
-        words = self._rng.bit_generator.random_raw(candidates.size)
+        candidates, words = self._arrivals.draw(n_pulses, per_pulse)
+        attacked = attacked_below(self.attack)
         pulses, detectors = kernel.split(
             candidates,
-            states,
+            self.encoder.states(candidates + first),
             words,
             rungs=self._rungs(plan),
-            attacked_below=attacked_below(self.attack),
+            eve=eve_draws(self._rng, candidates.size) if attacked else None,
+            attacked_below=attacked,
         )
         whole_ps, rest = divmod(first * PS_PER_S, plan.pulse_rate_hz)
         start_ps = (emission.start_ns - self._now_ns) * 1000 + self._delay_ps
@@ -147,25 +149,3 @@ class OpticalLink:
             )
             self._rungs_of = (plan, rungs)
         return self._rungs_of[1]
-
-
-def draw_candidates(
-    rng: np.random.Generator, n_pulses: int, per_pulse: float
-) -> npt.NDArray[np.int64]:
-    """Pulses of independent Poisson events, ``per_pulse`` on average in each.
-
-    Returns
-    -------
-    pulses : (n,) int64, non-decreasing, 0 <= i < n_pulses
-        A pulse stands here once for each of its events.
-
-    Notes
-    -----
-    Exact: given how many there are, the points of a Poisson process on the line are partial sums
-    of exponential gaps scaled to the length, and the events of pulse i are those in [i, i + 1).
-    """
-    n = int(rng.poisson(per_pulse * n_pulses))
-    sums = np.cumsum(rng.standard_exponential(n + 1))
-    pulses: npt.NDArray[np.int64] = (sums[:n] * (n_pulses / sums[n])).astype(np.int64)
-    np.minimum(pulses, n_pulses - 1, out=pulses)  # a quotient may round up to 1
-    return pulses

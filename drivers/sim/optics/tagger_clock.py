@@ -27,7 +27,11 @@ class TaggerClock:
         -----
         The fast or slow part is a float64: exact to 1 ps while ``after_ps`` is below hours.
         """
-        drift_per_ps = self._drift_per_s / PARTS / PS_PER_S
-        fast = self._offset / PARTS + drift_per_ps * base_ps
-        extra_ps = after_ps * (fast + after_ps * (0.5 * drift_per_ps))
+        fast, half_drift = self.error_at(base_ps)
+        extra_ps = after_ps * (fast + after_ps * half_drift)
         return after_ps + (np.rint(extra_ps).astype(np.int64) + self.reading_ps(base_ps))
+
+    def error_at(self, base_ps: int) -> tuple[float, float]:
+        """How fast it is at ``base_ps``, and half of how that changes per ps."""
+        drift_per_ps = self._drift_per_s / PARTS / PS_PER_S
+        return self._offset / PARTS + drift_per_ps * base_ps, 0.5 * drift_per_ps

@@ -1,6 +1,8 @@
 """The click kernels: C equals its NumPy twin bit for bit, and both do what they say."""
 
+import math
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.kernels import clicks
+from drivers.kernels import clicks, normal_bins
 from drivers.sim.optics.clicks import detector_rungs
 
 RUNGS = detector_rungs(key_basis_share=0.84, misalignment=0.01, intensities=(1.0, 0.38, 0.002))
@@ -30,22 +32,34 @@ def by_every_backend(call) -> list:
     return results
 
 
+def words_of(rng: np.random.Generator, n: int) -> npt.NDArray[np.uint64]:
+    return rng.integers(0, 2**64, n, np.uint64)
+
+
 def candidates(seed: int, n: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
     rng = np.random.default_rng(seed)
     pulses = np.sort(rng.integers(0, max(1, 2 * n), n))
     states = rng.integers(0, 12, n).astype(np.uint8)
-    return pulses, states, rng.integers(0, 2**64, n, np.uint64)
+    return pulses, states, words_of(rng, n)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 300), st.integers(0, clicks.ATTACK_SCALE))
 def test_split_is_the_same_in_every_backend(seed: int, n: int, attacked_below: int) -> None:
     pulses, states, words = candidates(seed, n)
-    first, *others = by_every_backend(
-        lambda: clicks.split(pulses, states, words, rungs=RUNGS, attacked_below=attacked_below)
-    )
-    for other in others:
-        np.testing.assert_array_equal(first[0], other[0])
-        np.testing.assert_array_equal(first[1], other[1])
+    draws = np.random.default_rng(seed + 1).integers(0, 2**32, n, np.uint32)
+    for eve in (None, draws):
+        first, *others = by_every_backend(
+            partial(
+                clicks.split,
+                *(pulses, states, words),
+                rungs=RUNGS,
+                eve=eve,
+                attacked_below=attacked_below,
+            )
+        )
+        for other in others:
+            np.testing.assert_array_equal(first[0], other[0])
+            np.testing.assert_array_equal(first[1], other[1])
 
 
 @given(
@@ -60,16 +74,15 @@ def test_stamp_is_the_same_in_every_backend(
     rng = np.random.default_rng(seed)
     pulses = np.sort(rng.integers(0, 10**7, 200))
     detectors = rng.integers(0, 4, 200).astype(np.uint8)
-    normals = rng.standard_normal(200, dtype=np.float32)
+    words = words_of(rng, 200)
     first, *others = by_every_backend(
         lambda: clicks.stamp(
             pulses,
             detectors,
-            normals,
+            words,
             period_ps=period_ps,
             origin_ps=origin_ps,
             sigma_ps=sigma_ps,
-            limit_ps=2.0 * sigma_ps,
         )
     )
     for other in others:
@@ -100,37 +113,80 @@ def test_recover_is_the_event_by_event_rule_in_every_backend(
     clicks.force(None)
 
 
-def test_jitter_is_cut_at_its_limit(served_by: str) -> None:
+@given(
+    st.lists(st.integers(-(2**40), 2**40), max_size=40),
+    st.floats(-2e-4, 2e-4),
+    st.floats(-1e-21, 1e-21),
+    st.integers(0, 2**62),
+)
+def test_tell_is_the_same_in_every_backend(
+    times: list[int], fast: float, half_drift: float, base_ps: int
+) -> None:
+    keys = np.array([time << 2 | time & 3 for time in sorted(times)], np.int64)
+    first, *others = by_every_backend(
+        lambda: clicks.tell(
+            keys, fast=fast, half_drift=half_drift, base_ps=base_ps, floor_ps=base_ps
+        )
+    )
+    assert (first[0] >= base_ps).all()
+    for other in others:
+        np.testing.assert_array_equal(first[0], other[0])
+        np.testing.assert_array_equal(first[1], other[1])
+
+
+def test_jitter_is_normal_and_within_its_reach(served_by: str) -> None:
+    """Shares of a million throws below several bounds against the normal law, 5 sigma."""
+    n, sigma_ps = 1_000_000, 1e6
+    words = words_of(np.random.default_rng(4), n)
+    zeros = np.zeros(n, np.int64), np.zeros(n, np.uint8)
+    keys = clicks.stamp(*zeros, words, period_ps=1.0, origin_ps=0.0, sigma_ps=sigma_ps)
+    z = (keys >> 2) / sigma_ps
+    for bound in (-3.3, -2.0, -1.01, -0.3, 0.0, 0.007, 0.7, 1.5, 2.5, 4.0):
+        chance = 0.5 * math.erfc(-bound / math.sqrt(2.0))
+        count = int(np.sum(z < bound))
+        assert abs(count - n * chance) < 5 * math.sqrt(n * chance * (1 - chance)), bound
+    ends = np.array([0, 2**64 - 1], np.uint64)
     keys = clicks.stamp(
-        np.array([0, 1, 2]),
-        np.array([0, 1, 3], np.uint8),
-        np.array([-9.0, 0.25, 9.0], np.float32),
+        np.array([0, 1]),
+        np.array([1, 3], np.uint8),
+        ends,
         period_ps=1000.0,
         origin_ps=0.5,
         sigma_ps=10.0,
-        limit_ps=30.0,
     )
-    assert (keys >> 2).tolist() == [-30, 1003, 2030]
-    assert (keys & 3).tolist() == [0, 1, 3]
+    assert (np.abs((keys >> 2) - [0, 1000]) <= 81).all()
+    assert (keys & 3).tolist() == [1, 3]
+
+
+def test_the_normal_table_has_every_bins_weight() -> None:
+    """What own bin and aliases give together is the weight, and that is the normal's: 2**-32."""
+    own = normal_bins.OWN_BELOW.astype(np.int64)
+    given_to = own.copy()
+    np.add.at(given_to, normal_bins.ALIAS, normal_bins.CELL - own)
+    assert given_to.tolist() == normal_bins.weights()
+    half, total = normal_bins.N_BINS // 2, normal_bins.N_BINS * normal_bins.CELL
+    assert sum(normal_bins.weights()) == total
+    for k in (0, 1, 64, 128, 300):
+        bounds = [(k + j) * normal_bins.REACH_SIGMAS / half / math.sqrt(2.0) for j in (0, 1)]
+        chance = 0.5 * (math.erf(bounds[1]) - math.erf(bounds[0]))
+        assert abs(normal_bins.weights()[half + k] / total - chance) < 2**-22
 
 
 def test_all_events_of_a_pulse_meet_the_same_eavesdropper(served_by: str) -> None:
     """Pulse 1 is attacked in the other basis, outcome 1; its second word would spare it."""
-    attack_test_basis_outcome_1 = (1 << 31 | 1 << 30 | 0) << 32
-    spare = ((1 << 30) - 1) << 32
-    middle = clicks.RUNG_SCALE * 95 // 100  # test detector 1
+    attack_test_basis_outcome_1 = 1 << 31 | 1 << 30 | 0
+    spare = (1 << 30) - 1
+    eve = np.array([spare, attack_test_basis_outcome_1, spare, spare], np.uint32)
     pulses = np.array([0, 1, 1, 2])
-    words = np.array(
-        [spare | middle, attack_test_basis_outcome_1 | middle, spare | middle, spare | middle],
-        np.uint64,
-    )
+    words = np.full(4, clicks.RUNG_SCALE * 95 // 100, np.uint64)  # test detector 1
     states = np.zeros(4, np.uint8)
     exact = detector_rungs(key_basis_share=0.84, misalignment=0.0, intensities=(1.0, 0.5, 0.0))
-    out, detectors = clicks.split(pulses, states, words, rungs=exact, attacked_below=1)
+    attacked = partial(clicks.split, rungs=exact, eve=eve, attacked_below=1)
+    out, detectors = attacked(pulses, states, words)
     assert out.tolist() == [0, 1, 1, 2]
     assert detectors.tolist() == [3, 3, 3, 3]
-    words = (words >> 32 << 32) | clicks.RUNG_SCALE * 85 // 100  # test detector 0, unless resent
-    out, detectors = clicks.split(pulses, states, words, rungs=exact, attacked_below=1)
+    words[:] = clicks.RUNG_SCALE * 85 // 100  # test detector 0, unless resent
+    out, detectors = attacked(pulses, states, words)
     assert detectors.tolist() == [2, 3, 3, 2]
 
 
@@ -138,6 +194,8 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
     pulses, states, words = candidates(1, 5)
     with pytest.raises(ValueError, match="5 pulses, 4 states"):
         clicks.split(pulses, states[:4], words, rungs=RUNGS, attacked_below=0)
+    with pytest.raises(ValueError, match="4 draws"):
+        clicks.split(pulses, states, words, rungs=RUNGS, eve=np.zeros(4, np.uint32))
     with pytest.raises(ValueError, match="attacked_below"):
         clicks.split(pulses, states, words, rungs=RUNGS, attacked_below=clicks.ATTACK_SCALE + 1)
     with pytest.raises(ValueError, match="last_ps"):

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.kernels import clicks, expand
+from drivers.kernels import arrivals, clicks, expand
 from drivers.sim.config import Fibre, Receiver
+from drivers.sim.optics.arrivals import Arrivals
 from drivers.sim.optics.clicks import FWHM_PER_SIGMA, Detectors
-from drivers.sim.optics.link import MAX_CANDIDATE_HZ, draw_candidates, link_seed
+from drivers.sim.optics.link import MAX_CANDIDATE_HZ, link_seed
 from drivers.sim.optics.tagger_clock import TaggerClock
 from tests.drivers.sim.optics.optical_bench import IDEAL, PLAN, Bench, states_by_the_book
 
@@ -122,7 +123,7 @@ def test_recovery_takes_the_share_of_a_dead_time_that_does_not_extend() -> None:
 
 
 def test_jitter_has_its_width() -> None:
-    bench = Bench(receiver=ideal(jitter_ps=400.0))
+    bench = Bench(mu=0.05, receiver=ideal(jitter_ps=400.0))  # of two photons the first is seen
     bench.start()
     times_ps, _ = bench.run(0, 100 * MS)
     off_ps = (times_ps - bench.delay_ps + PERIOD_PS // 2) % PERIOD_PS - PERIOD_PS // 2
@@ -201,9 +202,9 @@ def test_pulses_of_a_block_without_seed_are_dark() -> None:
     assert plan.block_start(2) - 1000 < slots.max() < plan.block_start(2)
 
 
-@given(st.integers(1, 500), st.floats(0.0, 5.0), st.integers(0, 1000))
+@given(st.integers(1, 500), st.floats(1e-9, 5.0), st.integers(0, 1000))
 def test_candidates_are_ordered_pulses_of_the_step(n: int, per_pulse: float, seed: int) -> None:
-    pulses = draw_candidates(dice(seed), n, per_pulse)
+    pulses = Arrivals(dice(seed)).draw(n, per_pulse)[0]
     assert (np.diff(pulses) >= 0).all()
     assert all(0 <= pulse < n for pulse in pulses[[0, -1]]) if pulses.size else True
 
@@ -211,12 +212,30 @@ def test_candidates_are_ordered_pulses_of_the_step(n: int, per_pulse: float, see
 def test_candidates_of_a_pulse_are_poisson() -> None:
     """Share of pulses with 0, 1, 2, 3 events against the Poisson law, 5 sigma."""
     n, mean = 400_000, 0.7
-    pulses = draw_candidates(dice(5), n, mean)
+    pulses = Arrivals(dice(5)).draw(n, mean)[0]
     events = np.bincount(pulses, minlength=n)
     for k in range(4):
         chance = math.exp(-mean) * mean**k / math.factorial(k)
         count = int(np.sum(events == k))
         assert abs(count - n * chance) < 5 * math.sqrt(n * chance * (1 - chance)), k
+
+
+def test_candidates_go_on_from_one_stretch_to_the_next() -> None:
+    """Cut anywhere, and at a rate that changes, events are those of one process: 5 sigma."""
+    arrivals = Arrivals(dice(8))
+    lengths, rates = (1, 7, 40, 1000), (0.002, 0.3)
+    counts = np.array(
+        [
+            [arrivals.draw(length, rate)[0].size for length in lengths for rate in rates]
+            for _ in range(20_000)
+        ]
+    )
+    means = np.array([length * rate for length in lengths for rate in rates])
+    assert (np.abs(counts.mean(0) - means) < 5 * np.sqrt(means / 20_000)).all()
+    spread = counts.var(0) / means - 1.0
+    assert (np.abs(spread) < 5 * np.sqrt((2.0 + 1.0 / means) / 20_000)).all()
+    together = np.corrcoef(counts.T) - np.eye(means.size)
+    assert np.abs(together).max() < 5 / math.sqrt(20_000)
 
 
 def test_recovery_goes_on_across_steps() -> None:
@@ -286,12 +305,12 @@ def test_links_of_a_lab_have_dice_of_their_own() -> None:
 def test_the_same_seed_and_steps_give_the_same_clicks_in_every_backend() -> None:
     runs = []
     for name in ("fast", "numpy"):
-        clicks.force("numpy" if name == "numpy" else None)
-        expand.force("numpy" if name == "numpy" else None)
+        for kernel in (arrivals, clicks, expand):
+            kernel.force("numpy" if name == "numpy" else None)
         bench = Bench(receiver=Receiver(), seed=9)
         bench.start()
         runs.append(bench.run(0, 30 * MS))
-    clicks.force(None)
-    expand.force(None)
+    for kernel in (arrivals, clicks, expand):
+        kernel.force(None)
     np.testing.assert_array_equal(runs[0][0], runs[1][0])
     np.testing.assert_array_equal(runs[0][1], runs[1][1])
