@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.sim.idq_recorder import Packet, Raw, Recorder, between
-from drivers.sim.idq_routing import N_INPUTS, TICK_PS, Ints, Routing, link
+from drivers.sim.idq_routing import N_INPUTS, TICK_PS, Ints, Routing, Signals, link
 from drivers.sim.idq_scpi import CommandTree, keyword, on, on_off
 
 IDENTITY = "ID Quantique, ID1000 Time Controller (simulated), Serial : SIM0001"
@@ -113,7 +113,7 @@ class ID1000:
         if self._backlog > BURST_EVENTS:
             self._overflow()
 
-    def _record(self, at: dict[str, Ints]) -> int:
+    def _record(self, at: Signals) -> int:
         """Take what belongs to the present record; how many events there were."""
         start_ps, end_ps = self._recorder.start_ps, self._recorder.end_ps
         n_events = 0

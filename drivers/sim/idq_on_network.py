@@ -10,6 +10,9 @@ from drivers.sim.idq_datalink import DataLinkTarget
 from drivers.sim.idq_id1000 import ID1000
 from drivers.sim.serve_zmq import RepServer, StreamPorts
 
+QUESTIONS = ("status", "list")
+"""Of the service: what it has passed on, which does not change between two steps of the model."""
+
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -49,7 +52,12 @@ class TimeController:
 
     def serve_datalink(self, catch_up: Callable[[], None]) -> RepServer:
         """Listen for the service's commands; OSError if that cannot be."""
-        answer = after(catch_up, self.service.receive)
+
+        def answer(command: str) -> str:
+            if not command.startswith(QUESTIONS):
+                catch_up()
+            return self.service.receive(command)
+
         return RepServer(answer, *self._service_place, streams=self._streams)
 
 

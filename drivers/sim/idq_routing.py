@@ -113,6 +113,18 @@ class Combiner:
         return {"ONLYFIR": self.first, "ONLYSEC": self.second}.get(self.passes, "NONE")
 
 
+class Signals:
+    """Events at the output of each block, by its name; combiners are followed when asked."""
+
+    def __init__(self, at: dict[str, Ints], combiners: list[Combiner]) -> None:
+        self._at, self._combiners = at, combiners
+
+    def __getitem__(self, name: str) -> Ints:
+        while name.startswith("TSCO"):
+            name = self._combiners[int(name[4:]) - 1].source
+        return self._at[name]
+
+
 class Routing:
     """All blocks between the sockets and the recorders."""
 
@@ -140,9 +152,7 @@ class Routing:
         for block in self.inputs:
             block.hires_error = 0
 
-    def advance(
-        self, now_ps: int, times_ps: Ints, channels: npt.NDArray[np.uint8]
-    ) -> dict[str, Ints]:
+    def advance(self, now_ps: int, times_ps: Ints, channels: npt.NDArray[np.uint8]) -> Signals:
         """Events at the output of every block since the last call, each in order of time.
 
         Parameters
@@ -163,9 +173,7 @@ class Routing:
             at[f"INPU{n}"] = seen
         for n, delay in enumerate(self.delays, 1):
             at[f"DELA{n}"] = delay.pass_on(at[delay.source], now_ps)
-        for n, combiner in enumerate(self.combiners, 1):
-            at[f"TSCO{n}"] = at[combiner.source]
-        return at
+        return Signals(at, self.combiners)
 
     def serve(self, tree: CommandTree) -> None:
         """Put the blocks' commands into ``tree``."""

@@ -70,6 +70,7 @@ class RunningLab:
         self._start_ns = clock_ns()
         self.benches: list[Bench] = []
         self.places: list[Place] = []
+        self._flushed: dict[str, list[PtyServer | TcpServer]] = {}
         self._control: ControlSocket | None = None
         try:
             self._control = None if control is None else ControlSocket(control)
@@ -158,9 +159,8 @@ class RunningLab:
             await trio.lowlevel.checkpoint()
 
     def _flush(self, link: str) -> None:
-        for place in self.places:
-            if place.link == link:
-                place.server.flush()
+        for server in self._flushed[link]:
+            server.flush()
 
     def _now_ns(self) -> int:
         return self._clock_ns() - self._start_ns
@@ -171,6 +171,7 @@ class RunningLab:
         unix_s = time.time()
         bench = Bench(link, seed=seed, key=key, entropy=entropy, start_unix_s=unix_s)
         self.benches.append(bench)
+        self._flushed[link.name] = []
 
         catch_up = partial(self._catch_up, bench)
 
@@ -181,6 +182,8 @@ class RunningLab:
                 why = f"{link.name} {instrument}: cannot listen on {listen}: {error}"
                 raise LabConfigError(why) from error
             self.places.append(Place(link.name, instrument, resource_of(server, resource), server))
+            if not isinstance(server, RepServer):  # whose answers leave at once
+                self._flushed[link.name].append(server)
 
         def wire(instrument: str, listen: str, port: Device, resource: str = BYTES) -> None:
             put(instrument, listen, resource, partial(server_of, listen, port, folder))

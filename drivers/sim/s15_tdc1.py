@@ -11,20 +11,16 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from drivers.kernels.tdc1_words import TICK_PS, between, merged, words
 from drivers.sim.usb_fifo import UsbFifo
 
 Ints = npt.NDArray[np.int64]
 
-TICK_PS = 2_000
-TIME_BITS = 27
-DUMMY = 1 << 4
-DUMMY_TICKS = 1 << 26  # "about every 140 ms": half a wrap, so that no wrap can be missed
 TICKS_PER_MS = 500_000
 OVERFLOW_BIT = 0x10
 MAX_COMMAND_CHARS = 256
 MAX_LEVEL_V = 3.3
 PAIRS = ((0, 2), (0, 3), (1, 2), (1, 3))  # 1-3, 1-4, 2-3, 2-4
-PATTERN_OF = np.array([0, 1, 2, 4, 8], np.int64)  # by channel
 HELP = (
     "*IDN?  *RST  HELP  STATUS?  ABORT  INPKT",
     "SINGLES  PAIRS  TIMESTAMP  MODE?  TIME n  TIME?  COUNTS?",
@@ -105,13 +101,10 @@ class TDC1:
         gate = self._gate
         if gate is None:
             return
-        ticks, patterns = merged(times_ps, channels)
-        first = np.searchsorted(ticks, gate.start)
-        stop = ticks.size if gate.end is None else np.searchsorted(ticks, gate.end)
-        ticks, patterns = ticks[first:stop], patterns[first:stop]
         if gate.mode is Mode.TIMESTAMP:
-            self._stream(gate, ticks, patterns)
+            self._stream(gate, times_ps, channels)
         else:
+            _, patterns = between(*merged(times_ps, channels), gate.start, gate.end)
             gate.patterns += np.bincount(patterns, minlength=16)
         if gate.end is not None and self._now_tick >= gate.end:
             self._gate = None
@@ -120,26 +113,22 @@ class TDC1:
             else:
                 self._reply(" ".join(map(str, counts(gate))))
 
-    def _stream(self, gate: Gate, ticks: Ints, patterns: Ints) -> None:
+    def _stream(self, gate: Gate, times_ps: Ints, channels: npt.NDArray[np.uint8]) -> None:
         """Queue the words of some events, and of the dummies between and after them."""
         until = self._now_tick if gate.end is None else min(self._now_tick, gate.end - 1)
-        ticks = np.maximum(ticks, gate.last_word)
-        edges = np.concatenate(([gate.last_word], ticks, [max(until, gate.last_word)]))
-        silent = np.flatnonzero(np.diff(edges) >= DUMMY_TICKS)
-        for gap in reversed(silent):  # rare: each was half a wrap long
-            dummies = np.arange(edges[gap] + DUMMY_TICKS, edges[gap + 1] + 1, DUMMY_TICKS)
-            if gap < ticks.size and dummies[-1] == ticks[gap]:  # the event itself will do
-                dummies = dummies[:-1]
-            ticks = np.insert(ticks, gap, dummies)
-            patterns = np.insert(patterns, gap, np.full(dummies.size, DUMMY))
-        if not ticks.size:
-            return
-        gate.last_word = int(ticks[-1])
-        words = ((ticks << 5) | patterns).astype("<u4")  # keeps the low 27 bits of the tick
-        self._put_words(words)
+        stream, gate.last_word = words(
+            times_ps,
+            channels,
+            start=gate.start,
+            stop=gate.end,
+            until=until,
+            last=gate.last_word,
+        )
+        if stream.size:
+            self._put_words(stream.astype("<u4", copy=False))
 
-    def _put_words(self, words: npt.NDArray[np.uint32]) -> None:
-        stream = memoryview(words.tobytes())
+    def _put_words(self, new: npt.NDArray[np.uint32]) -> None:
+        stream = memoryview(new.data).cast("B")
         if self._slip:
             self._slip = False
             middle = stream.nbytes // 8 * 4
@@ -215,18 +204,6 @@ class TDC1:
         self._refclk = 0
         self._gate = None
         self._fifo.clear()
-
-
-def merged(times_ps: Ints, channels: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
-    """Ticks, rising, each once, and the pattern of the inputs that were hit in it."""
-    ticks = times_ps // TICK_PS
-    patterns = PATTERN_OF[channels]
-    same = ticks[1:] == ticks[:-1]
-    if same.any():
-        starts = np.flatnonzero(np.concatenate(([True], ~same)))
-        patterns = np.bitwise_or.reduceat(patterns, starts)
-        ticks = ticks[starts]
-    return ticks, patterns
 
 
 def counts(gate: Gate) -> list[int]:

@@ -132,9 +132,6 @@ class RepServer:
         finally:
             self.unplug()
 
-    def flush(self) -> None:
-        """Nothing: answers leave at once, streams as their service says."""
-
     def unplug(self) -> None:
         """Cut every client off and refuse new ones."""
         if self._socket.closed:
