@@ -18,7 +18,11 @@ from drivers.sim.serve import HangUp, Outbox
 from drivers.sim.state_encoder import Closed, StateEncoder
 
 STEP_NS = 20_000_000
-"""The longest step of the model; instruments act on the light from one step to the next."""
+"""The longest step of the model, if nothing else is said; instruments act on the light from one
+step to the next."""
+
+FIFO_SHARE = 0.25
+"""Of the TDC1's FIFO, that a step may fill: hosts read between two steps."""
 
 MAX_LAG_NS = 2_000_000_000
 NOTHING = Events(np.empty(0, np.int64), np.empty(0, np.uint8))
@@ -39,8 +43,11 @@ class Bench:
         key: bytes,
         entropy: Callable[[int], bytes],
         start_unix_s: float = 0.0,
+        step_ns: int = STEP_NS,
     ) -> None:
         self.now_ns = 0
+        self._step_ns = step_ns
+        self._events_per_ns = 0.0
         self._config = link
         self._cut_until_ns = 0
         self._optics = OpticalLink(
@@ -93,15 +100,25 @@ class Bench:
     def catch_up(self, now_ns: int) -> None:
         """Go on to ``now_ns`` in steps short enough for the FIFO and the light."""
         while self.now_ns < now_ns:
-            self.step(min(now_ns, self.now_ns + STEP_NS))
+            self.step(min(now_ns, self.now_ns + self.longest_step_ns))
+
+    @property
+    def longest_step_ns(self) -> int:
+        """Short enough for the light, and at the present rate for the tagger's FIFO."""
+        tagger = self._config.instruments.tagger
+        if isinstance(tagger, TDC1Config) and self._events_per_ns:
+            fills_ns = FIFO_SHARE * tagger.fifo_words / self._events_per_ns
+            return max(1_000_000, min(self._step_ns, round(fills_ns)))
+        return self._step_ns
 
     def step(self, now_ns: int) -> None:
-        """One step of the model, at most ``STEP_NS``; two where a cut fibre is mended."""
+        """One step of the model; two where a cut fibre is mended."""
         if self.now_ns < self._cut_until_ns < now_ns:
             self.step(self._cut_until_ns)
         self._optics.fibre_cut = self.now_ns < self._cut_until_ns
         dt_s = self._advance_light_sources(now_ns)
         events = self._optics.advance(now_ns)
+        self._events_per_ns = events.times_ps.size * 1e-9 / dt_s if dt_s else 0.0
         self.optional.count(now_ns, events, self._clock)
         self._advance_rest(now_ns, events)
         if self._slips_per_s and self._slip_rng.random() < self._slips_per_s * dt_s:

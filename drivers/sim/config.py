@@ -216,6 +216,9 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A whole laboratory, one process."""
 
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    tick_ms: Annotated[float, Meta(ge=1, le=100)] = 10.0
+    """How often the model goes on by itself, and instruments say what they have."""
+
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
 
     def __post_init__(self) -> None:

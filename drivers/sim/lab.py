@@ -12,7 +12,6 @@ import trio
 
 from drivers.sim.bench import (
     MAX_LAG_NS,
-    STEP_NS,
     AttenuatorPort,
     Bench,
     EncoderPort,
@@ -33,8 +32,9 @@ from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import Device, PtyServer, TcpServer
 from drivers.sim.serve_zmq import RepServer
 
-TICK_S = 0.01
-SHORT_LAG_NS = 3 * STEP_NS
+TICKS_A_STEP = 2
+"""The model may be late by a tick before it needs more than one step."""
+TICKS_OF_SHORT_LAG = 6
 """Within it the model catches up before a command acts; later the command came during a stall."""
 
 Entropy = Callable[[int], bytes]
@@ -68,6 +68,7 @@ class RunningLab:
     ) -> None:
         self._clock_ns = clock_ns
         self._start_ns = clock_ns()
+        self._tick_ns = round(lab.tick_ms * 1e6)
         self.benches: list[Bench] = []
         self.places: list[Place] = []
         self._flushed: dict[str, list[PtyServer | TcpServer]] = {}
@@ -129,7 +130,7 @@ class RunningLab:
 
     def _catch_up(self, bench: Bench) -> None:
         now_ns = self._now_ns()
-        if now_ns - bench.now_ns <= SHORT_LAG_NS:
+        if now_ns - bench.now_ns <= TICKS_OF_SHORT_LAG * self._tick_ns:
             bench.catch_up(now_ns)
 
     async def _keep_time(self) -> None:
@@ -137,7 +138,7 @@ class RunningLab:
         while True:
             for bench in self.benches:
                 await self._follow(bench)
-            deadline = max(deadline + TICK_S, trio.current_time())
+            deadline = max(deadline + self._tick_ns * 1e-9, trio.current_time())
             await trio.sleep_until(deadline)
 
     async def _follow(self, bench: Bench) -> None:
@@ -151,8 +152,9 @@ class RunningLab:
             )
             bench.skip_to(self._now_ns())
         while bench.now_ns < (now_ns := self._now_ns()):
-            behind = now_ns - bench.now_ns > STEP_NS
-            bench.step(min(now_ns, bench.now_ns + STEP_NS))
+            step_ns = bench.longest_step_ns
+            behind = now_ns - bench.now_ns > step_ns
+            bench.step(min(now_ns, bench.now_ns + step_ns))
             self._flush(bench.name)
             if not behind:
                 return
@@ -168,8 +170,14 @@ class RunningLab:
     def _set_up(self, link: Link, seed: int, folder: Path, entropy: Entropy) -> None:
         instruments = link.instruments
         key = board_key(instruments.encoder, folder)
-        unix_s = time.time()
-        bench = Bench(link, seed=seed, key=key, entropy=entropy, start_unix_s=unix_s)
+        bench = Bench(
+            link,
+            seed=seed,
+            key=key,
+            entropy=entropy,
+            start_unix_s=time.time(),
+            step_ns=TICKS_A_STEP * self._tick_ns,
+        )
         self.benches.append(bench)
         self._flushed[link.name] = []
 
