@@ -97,8 +97,18 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         try:
             check_light(self.light, self.frames)
             check_source(self.intensities, self.proof)
+            _check_tap(self.transmitter, self.proof)
         except ValueError as error:
             raise ValueError(f"link {self.name}: {error}") from error
+
+
+def _check_tap(transmitter: TransmitterSettings | None, proof: ProofSettings) -> None:
+    tap = None if transmitter is None else transmitter.tap
+    if tap is not None and not tap.uncertainty < proof.mu_uncertainty:
+        raise ValueError(
+            f"mu_uncertainty {proof.mu_uncertainty} must exceed the tap's own uncertainty "
+            f"{tap.uncertainty}: no reading could show that the light is within it"
+        )
 
 
 class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

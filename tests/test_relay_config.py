@@ -153,3 +153,9 @@ def test_check_of_a_good_file_is_silent_about_mistakes(tmp_path: Path) -> None:
 )
 def test_an_address_is_host_and_port(address: str, host: str, port: int) -> None:
     assert host_and_port(address) == (host, port)
+
+
+def test_a_tap_that_could_show_nothing_within_the_proofs_box_is_a_mistake(tmp_path: Path) -> None:
+    tap = 'tap = { model = "thorlabs-pm100", resource = "tcp://x:1", power_w = 1e-4 }\n'
+    (found,) = mistakes(written(tmp_path, NODE + TRANSMITTER + tap))
+    assert "mu_uncertainty 0.0 must exceed the tap's own uncertainty 0.005" in found

@@ -73,6 +73,8 @@ def describe(link: LinkSnapshot) -> str:
         f"  frames     {link.auth_tags} authenticated, {link.auth_bad_tags} bad; forgery bound "
         f"{link.auth_forgery_bound:.2g} in all",
     ]
+    if link.tap_ratio is not None:
+        lines.append(f"  tap        {link.tap_ratio:.4f} of its calibration")
     if link.role == "receiver":
         odd = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in link.odd_clicks.items())
         lines.append(f"  odd clicks {odd}")

@@ -45,6 +45,8 @@ class SentBlock:
 
     index: int
     choices: ChoiceSource
+    doubt: str | None = None
+    """Why its light was not as agreed: then it makes no key."""
 
 
 class SentBlocks:
@@ -111,6 +113,9 @@ class AliceDistiller:
                 await self._ties.give_up(block_no, gone)
 
     async def _distil(self, block: SentBlock, block_no: BlockNo, first: Clicks) -> None:
+        if block.doubt is not None:
+            block.choices.wipe()
+            raise BlockGone(block.doubt)  # before anything of it is said
         mail = BlockMail(self._ties.mailbox, block_no)
         sifted = await self._sift(block, block_no, first, mail)
         try:

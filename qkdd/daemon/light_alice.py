@@ -1,5 +1,7 @@
 """Alice's light: one run after another, seeds fed ahead of the pulses, dark when in doubt."""
 
+from dataclasses import replace
+
 import structlog
 import trio
 
@@ -21,6 +23,7 @@ from qkdd.station.messages import (
     RunReady,
     RunStopped,
 )
+from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import SEEDS_AHEAD, Transmitter
 
 log = structlog.get_logger(__name__)
@@ -29,6 +32,8 @@ READY_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 15.0
 POLL_S = 0.1
 POLLS_PER_LASER_CHECK = 10
+TAP_EVERY_S = 0.5
+"""The shortest block of any use has a few readings; a meter that averages takes a tenth of it."""
 
 
 class AliceLight:
@@ -44,7 +49,9 @@ class AliceLight:
         *,
         entropy: Entropy,
         first_block: BlockNo,
+        tap: TapRecord | None = None,
     ) -> None:
+        self._tap = tap
         self._settings = settings
         self._send = send
         self._mailbox = mailbox
@@ -87,12 +94,16 @@ class AliceLight:
         for _ in range(SEEDS_AHEAD):
             await transmitter.load_block_seed(*seeds.make())
         self._status.enter("searching")
+        if self._tap is not None:
+            self._tap.begin()
         locked = trio.Event()
         await transmitter.begin(self._run)
         log.info("run started", run=self._run, first_block=self._next_block)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, locked, nursery.cancel_scope)
             nursery.start_soon(self._expect_lock, locked, nursery.cancel_scope)
+            if self._tap is not None:
+                nursery.start_soon(self._watch_tap, transmitter, self._tap)
             await self._feed(transmitter, seeds)
 
     async def _announce(self, calibration_seed: bytes) -> bool:
@@ -150,13 +161,21 @@ class AliceLight:
             if status.run != self._run:
                 raise Fault(f"the state encoder sends run {status.run}, not run {self._run}")
             for block_no, block in seeds.ended(status):
-                self._sent.add(block_no, block)
+                doubt = self._tap.close_block() if self._tap is not None else None
+                self._sent.add(block_no, replace(block, doubt=doubt))
             while seeds.n_made < seeds.current + SEEDS_AHEAD:
                 await transmitter.load_block_seed(*seeds.make())
             if n_polls % POLLS_PER_LASER_CHECK == 0:
                 await transmitter.check_laser()
             n_polls += 1
             await trio.sleep(POLL_S)
+
+    async def _watch_tap(self, transmitter: Transmitter, tap: TapRecord) -> None:
+        """Read the tap for as long as there is light; a meter that fails ends the run."""
+        while True:
+            tap.add(await transmitter.tap_power_w())
+            self._status.tap_ratio = tap.last
+            await trio.sleep(TAP_EVERY_S)
 
 
 class SeedQueue:

@@ -128,6 +128,12 @@ def _light(page: _Page, link: LinkSnapshot) -> None:
         link.clock_offset_ppm,
         **name,
     )
+    page.gauge(
+        "qkdd_link_tap_ratio",
+        "Power at the transmitter's tap over its calibration.",
+        link.tap_ratio,
+        **name,
+    )
     for basis, qber in (
         ("key", link.qber_calibration_key),
         ("test", link.qber_calibration_test),

@@ -31,6 +31,7 @@ from qkdd.reconcile import messages as reconcile_messages
 from qkdd.sift import messages as sift_messages
 from qkdd.station import messages as run_messages
 from qkdd.station.receiver import open_receiver
+from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import open_transmitter
 
 log = structlog.get_logger(__name__)
@@ -134,6 +135,7 @@ async def _alice(
         end.status,
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),
+        tap=_tap_record(end.config),
     )
 
     async def shine() -> None:
@@ -149,6 +151,11 @@ async def _alice(
             nursery.start_soon(_light, end, shine)
     finally:
         sent.wipe()
+
+
+def _tap_record(config: Link) -> TapRecord | None:
+    tap = config.transmitter.tap if config.transmitter is not None else None
+    return None if tap is None else TapRecord(tap, config.proof.mu_uncertainty)
 
 
 async def _bob(

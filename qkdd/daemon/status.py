@@ -72,6 +72,8 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     n_blocks_void: int
     odd_clicks: dict[str, int]
     """Of the receiver since its start: double, cross, out_of_gate, dead (docs/security.md)."""
+    tap_ratio: float | None
+    """The tap's last reading over its calibration; at a transmitter that has one."""
     n_alarms: int
     """Blocks that a monitor of the receiver threw away since the start."""
     alarm: str | None
@@ -119,6 +121,7 @@ class LinkStatus:
     odd_clicks: dict[str, int] = field(
         default_factory=lambda: {"double": 0, "cross": 0, "out_of_gate": 0, "dead": 0}
     )
+    tap_ratio: float | None = None
     n_alarms: int = 0
     alarm: str | None = None
     last_block: BlockFacts | None = None
@@ -197,6 +200,7 @@ class LinkStatus:
             n_blocks_without_key=self.n_blocks_without_key,
             n_blocks_void=self.n_blocks_void,
             odd_clicks=dict(self.odd_clicks),
+            tap_ratio=self.tap_ratio,
             n_alarms=self.n_alarms,
             alarm=self.alarm,
             last_block=self.last_block,

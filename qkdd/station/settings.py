@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from drivers.catalogue import ATTENUATORS, ENCODERS, LASERS, TIME_TAGGERS
+from drivers.catalogue import ATTENUATORS, ENCODERS, LASERS, POWER_METERS, TIME_TAGGERS
 from drivers.transports import check_resource
 from qkdd.watch.settings import WatchSettings
 
@@ -42,10 +42,25 @@ class EncoderSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fiel
     """The board key, 32 bytes (docs/encoder-protocol.md)."""
 
 
+class TapSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A power meter that sees a fixed part of the transmitter's light."""
+
+    power_w: Annotated[float, Meta(gt=0)]
+    """What it reads while the pulses have the configured mean photon numbers."""
+    wavelength_nm: Annotated[float, Meta(gt=0)] = 1550.12
+    """What the sensor's responsivity is taken at; as when ``power_w`` was read."""
+    uncertainty: Annotated[float, Meta(ge=0, lt=0.2)] = 0.005
+    """Relative, of a reading against ``power_w``: noise, drift of meter and coupler since."""
+
+    def __post_init__(self) -> None:
+        check_instrument("power meter", self, POWER_METERS)
+
+
 class TransmitterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     laser: LaserSettings
     attenuator: AttenuatorSettings
     encoder: EncoderSettings
+    tap: TapSettings | None = None
 
     def __post_init__(self) -> None:
         check_instrument("laser", self.laser, LASERS)

@@ -8,14 +8,15 @@ import structlog
 import trio
 
 from drivers.attenuator import Attenuator
-from drivers.catalogue import open_attenuator, open_encoder, open_laser
+from drivers.catalogue import open_attenuator, open_encoder, open_laser, open_power_meter
 from drivers.encoder import Encoder, EncoderPlan, EncoderState, EncoderStatus
 from drivers.errors import Fault, InstrumentError
 from drivers.laser import Laser
+from drivers.powermeter import PowerMeter
 from qkdd.base.entropy import Entropy
 from qkdd.base.light import Intensities, LightPlan
 from qkdd.base.secret import Secret
-from qkdd.station.settings import TransmitterSettings
+from qkdd.station.settings import TapSettings, TransmitterSettings
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ class Transmitter:
     attenuator: Attenuator
     encoder: Encoder
     settings: TransmitterSettings
+    tap: PowerMeter | None = None
 
     async def prepare(self, plan: LightPlan, intensities: Intensities) -> None:
         """Set everything for a run, with the shutter closed and the encoder dark."""
@@ -70,6 +72,17 @@ class Transmitter:
         status = await self.laser.status()
         if status.errors or not status.on:
             raise Fault(f"laser {'on' if status.on else 'off'}, errors {list(status.errors)}")
+
+    async def tap_power_w(self) -> float:
+        """Read the tap's power meter.
+
+        Raises
+        ------
+        Fault
+            If there is more light than it can show.
+        """
+        assert self.tap is not None
+        return await self.tap.power_w()
 
     async def dark(self) -> None:
         """Stop all light by three ways at once: none waits for another, or fails with it.
@@ -130,16 +143,29 @@ async def open_transmitter(
         open_encoder(
             settings.encoder.model, settings.encoder.resource, board_key, entropy
         ) as encoder,
+        _open_tap(settings.tap) as tap,
     ):
-        transmitter = Transmitter(laser, attenuator, encoder, settings)
+        transmitter = Transmitter(laser, attenuator, encoder, settings, tap)
         try:
             for name, instrument in (
                 ("laser", laser),
                 ("attenuator", attenuator),
                 ("encoder", encoder),
+                *((("tap", tap),) if tap is not None else ()),
             ):
                 identity = await instrument.identity()
                 log.info("instrument open", instrument=name, model=identity.model)
             yield transmitter
         finally:
             await transmitter.dark()
+
+
+@asynccontextmanager
+async def _open_tap(settings: TapSettings | None) -> AsyncIterator[PowerMeter | None]:
+    if settings is None:
+        yield None
+        return
+    async with open_power_meter(settings.model, settings.resource) as meter:
+        await meter.set_wavelength_nm(settings.wavelength_nm)
+        await meter.set_range_w(None)
+        yield meter

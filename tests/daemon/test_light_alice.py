@@ -22,12 +22,15 @@ from qkdd.daemon.session import RUN_MESSAGES
 from qkdd.daemon.status import LinkStatus
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.messages import LightLocked, RunAnnounced, RunLost, RunReady, RunStopped
+from qkdd.station.settings import TapSettings
+from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import Transmitter
 
 SETTINGS = DistilSettings(
     LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
 )
 FIRST = BlockNo(7)
+TAP = TapSettings(model="thorlabs-pm100", resource="tcp://x:1", power_w=140e-6)
 
 
 class Bench:
@@ -39,6 +42,7 @@ class Bench:
         self.pulses = 0
         self.seeds: dict[int, Secret] = {}
         self.all_seeds: list[Secret] = []
+        self.tap_w = TAP.power_w
 
     async def prepare(self, _plan: LightPlan, _intensities: Intensities) -> None:
         self.seeds.clear()
@@ -59,6 +63,9 @@ class Bench:
 
     async def check_laser(self) -> None:
         pass
+
+    async def tap_power_w(self) -> float:
+        return self.tap_w
 
     async def dark(self) -> None:
         self.lit = False
@@ -81,6 +88,7 @@ class Talk:
             self.status,
             entropy=lambda n: bytes(range(n)),
             first_block=FIRST,
+            tap=TapRecord(TAP, 0.01),
         )
 
     async def hear(self, message: msgspec.Struct) -> None:
@@ -197,3 +205,24 @@ async def test_pulses_of_another_run_hand_out_no_block(
     assert caught.group_contains(Fault, match="run 0")
     assert not talk.sent._blocks
     assert not talk.bench.lit
+
+
+async def test_a_block_whose_mean_photon_numbers_left_the_box_is_in_doubt(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    plan = SETTINGS.plan
+    async with shining() as talk:
+        await talk.ready(1)
+        await talk.runs.put(locked(1))
+        talk.bench.pulses = plan.block_span(0).stop
+        await trio.sleep(1.0)
+        good = await talk.sent.take(FIRST)
+        talk.bench.tap_w = 0.98 * TAP.power_w
+        await trio.sleep(1.0)
+        talk.bench.tap_w = TAP.power_w
+        talk.bench.pulses = plan.block_span(1).stop
+        await trio.sleep(1.0)
+        bad = await talk.sent.take(BlockNo(FIRST + 1))
+    assert good.doubt is None
+    assert "the tap read 0.9800 to 1.0000" in str(bad.doubt)
+    assert talk.status.tap_ratio == 1.0
