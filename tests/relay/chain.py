@@ -34,11 +34,14 @@ def a_lane(n_links: int, **settings: int) -> Lane:
 
 
 class Chain:
-    def __init__(self, lane: Lane, times: LaneTimes) -> None:
+    def __init__(
+        self, lane: Lane, times: LaneTimes, disks: tuple[Disk, Disk] | None = None
+    ) -> None:
         self.lane, self.times, self.now_s = lane, times, 0.0
         n_links = lane.n_links
         pairs = [some_bytes(32, "pair", at) for at in range(PSK_PAIRS)]
-        self.disks = {0: Disk(list(pairs)), n_links: Disk(list(pairs))}
+        first, last = disks or (Disk(list(pairs)), Disk(list(pairs)))
+        self.disks = {0: first, n_links: last}
         self.wires = [Wire() for _ in range(n_links)]
         self.births = [Births() for _ in range(n_links)]
         self.last_block = [0] * n_links
