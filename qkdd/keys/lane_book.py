@@ -85,6 +85,13 @@ class LaneBook:
             *(lane, psk_id, digest, sealed, n_pairs, *kept),
         )
 
+    def psk_name(self, lane: str) -> str:
+        """Return a name that tells nothing of the key; StoreError if there is none."""
+        row = self.find(lane)
+        if row is None:
+            raise StoreError(f"lane {lane} has no end-to-end key here")
+        return bytes(row["psk_id"]).hex()
+
     def _refuse_again(self, old: sqlite3.Row, psk_id: bytes) -> None:
         """Raise StoreError if pads of this very key were spent: they must not be used again."""
         if psk_id == old["psk_id"] and (old["first_pair"] > 0 or old["confirm"] is not None):

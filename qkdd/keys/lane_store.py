@@ -28,6 +28,10 @@ class LaneStore(StoreCore):
         go on."""
         self._do_lane(lambda: self._lane_book.install(lane, psk, rekey=rekey))
 
+    def lane_psk_name(self, lane: str) -> str:
+        """Return the public name of a lane's end-to-end key, so that two people can compare."""
+        return self._lane_book.psk_name(lane)
+
     def lanes(self) -> list[str]:
         """Return the lanes that have an end-to-end key here."""
         return self._lane_book.all()

@@ -102,6 +102,61 @@ def test_what_cannot_be_installed_is_refused_and_stays(config: Path) -> None:
     assert short.exists()
 
 
+LANES = """
+[[lanes]]
+id = "north"
+route = ["a", "b"]
+
+[[lanes]]
+id = "far"
+route = ["b", "a", "c"]
+"""
+
+
+def with_lanes(config: Path) -> Path:
+    text = config.read_text().replace("[[links]]", "[[links]]\ncapacity_bits_per_s = 100_000")
+    second = text[text.index("[[links]]") :].replace("a-b", "a-c").replace('"b"', '"c"')
+    config.write_text(text + second.replace(":9", ":10") + LANES)
+    return config
+
+
+def test_an_end_to_end_key_is_installed_for_a_lane_under_a_name_to_compare(config: Path) -> None:
+    with_lanes(config)
+    first, second = config.parent / "1", config.parent / "2"
+    for psk in (first, second):
+        run("psk", "make", psk)
+    done = run("psk", "install", config, "--lane", "north", first, "--keep")
+    assert done.exit_code == 0
+    name = done.output.partition("it is called ")[2][:16]
+    assert bytes.fromhex(name)
+    refused = run("psk", "install", config, "--lane", "north", second)
+    assert (refused.exit_code, "has an end-to-end key" in refused.output) == (1, True)
+    done = run("psk", "install", config, "--lane", "north", second, "--rekey")
+    assert done.exit_code == 0
+    assert name not in done.output
+    assert not second.exists()
+    again = run("psk", "install", config, "--lane", "north", first, "--rekey")
+    assert name in again.output
+
+
+def test_an_end_to_end_key_is_refused_where_it_does_not_belong(config: Path) -> None:
+    with_lanes(config)
+    psk, long = config.parent / "1", config.parent / "2"
+    run("psk", "make", psk)
+    long.write_bytes(bytes(1024 * 1024 + 1))
+    for lane, file, said in (
+        ("far", psk, "a is not an end of it; its key belongs to b and c alone"),
+        ("south", psk, "no lane 'south' in the configuration; known: north, far"),
+        ("north", long, "1048577 bytes, must have 32768 to 1048576"),
+    ):
+        done = run("psk", "install", config, "--lane", lane, file)
+        assert done.exit_code == 1
+        assert said in done.output
+    assert psk.exists()
+    for words in ((psk,), ("a-b", psk, "--lane", "north"), ("--lane", "north")):
+        assert run("psk", "install", config, *words).exit_code == 2
+
+
 def test_a_wrong_master_key_is_refused_by_name(config: Path) -> None:
     psk = config.parent / "psk"
     run("psk", "make", psk)
