@@ -5,6 +5,7 @@ of the file that names it, and one that begins with ``$CREDENTIALS_DIRECTORY/`` 
 service manager has put it.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ from qkdd.keys.settings import StoreSettings
 from qkdd.net.settings import MetricsSettings
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.relay.admission import LaneRefused, capacity_of, check_links, lane_tag_bps
-from qkdd.relay.place import place_of
+from qkdd.relay.cut import PromisedStock
+from qkdd.relay.place import Place, place_of
 from qkdd.relay.settings import Lane, LaneTimes
 from qkdd.station.entropy import EntropySettings
 from qkdd.station.settings import ReceiverSettings, TransmitterSettings
@@ -101,6 +103,18 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         except ValueError as error:
             raise ValueError(f"link {self.name}: {error}") from error
 
+    @property
+    def promised(self) -> PromisedStock:
+        return PromisedStock(math.ceil(self.promised_bits_per_s), self.promised_priority)
+
+
+class CarriedLanes(msgspec.Struct, frozen=True, kw_only=True):
+    """What both ends of a link must agree on, so that they cut its blocks alike."""
+
+    promised_bits_per_s: int
+    promised_priority: int
+    lanes: dict[str, Lane]
+
 
 def _check_tap(transmitter: TransmitterSettings | None, proof: ProofSettings) -> None:
     tap = None if transmitter is None else transmitter.tap
@@ -138,6 +152,21 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.metrics is not None:
             host_and_port(self.metrics.listen)
         self._check_lanes()
+
+    @property
+    def places(self) -> list[Place]:
+        """Where this relay stands in each lane."""
+        return [place_of(lane, self.node.id) for lane in self.lanes]
+
+    def carried(self, link: Link) -> CarriedLanes:
+        """The lanes that cross ``link``; without any, nothing of them has to be agreed."""
+        lanes = {one.lane.id: one.lane for one in self.places if link.peer in one.peers}
+        promised = link.promised if lanes else PromisedStock()
+        return CarriedLanes(
+            promised_bits_per_s=promised.bits_per_s,
+            promised_priority=promised.priority,
+            lanes=lanes,
+        )
 
     def _check_lanes(self) -> None:
         """Refuse a lane that does not pass here, or that a link of ours cannot carry beside those

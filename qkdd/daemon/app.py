@@ -27,6 +27,8 @@ from qkdd.daemon import metrics
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.kernels import kernel_backends, tell_backends
 from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.lane_desk import LaneDesk
+from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.link import LinkService
 from qkdd.daemon.service_manager import NOBODY, ServiceManager
 from qkdd.daemon.session import LinkEnd
@@ -118,20 +120,26 @@ async def _serve(
         relay.delivery,
         relay.store,
     )
+    links = {link.peer: LinkId(link.name) for link in relay.links}
+    lane_desk = LaneDesk(
+        NodeId(relay.node.id), relay.delivery.homes, relay.lane_times, relay.places
+    )
+    lanes = Lanes(relay.places, links, relay.lane_times, store, lane_desk, entropy=entropy)
     started_s = trio.current_time()
-    snapshot = partial(_snapshot, relay, statuses, accounts, entropy, started_s)
+    snapshot = partial(_snapshot, relay, statuses, accounts, lanes, entropy, started_s)
     async with trio.open_nursery() as users:
         await users.start(store.run)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(_gather, store, accounts)
                 await nursery.start(serve_status, relay.node.status_socket, snapshot)
+                await nursery.start(lanes.run)
                 await nursery.start(_deliver, relay, office)
                 if relay.metrics is not None:
                     await nursery.start(_serve_metrics, relay.metrics, snapshot)
                 for link in relay.links:
                     status = statuses[LinkId(link.name)]
-                    service = _link_service(relay, link, store, office, status, entropy)
+                    service = _link_service(relay, link, store, office, lanes, status, entropy)
                     await nursery.start(service.run)
                 if manager.address is not None:
                     nursery.start_soon(_live, manager, store, statuses)
@@ -190,6 +198,7 @@ def _link_service(
     link: Link,
     store: StoreService,
     office: KeyOffice,
+    lanes: Lanes,
     status: LinkStatus,
     entropy: Entropy,
 ) -> LinkService:
@@ -208,13 +217,14 @@ def _link_service(
             max_keys_per_request=relay.store.max_keys_per_request,
             max_key_size_bits=relay.store.max_key_size_bits,
         ),
+        carried=relay.carried(link),
     )
     board_key = b""
     if link.transmitter is not None:
         path = link.transmitter.encoder.key_file
         with read_secret(path, BOARD_KEY_BYTES, "board key") as key:
             board_key = bytes(key.reveal())
-    end = LinkEnd(link, settings, ours, store, office, status, entropy, board_key)
+    end = LinkEnd(link, settings, ours, store, office, lanes, status, entropy, board_key)
     return LinkService(NodeId(node.id), end, dialling_context(*files), accepting_context(*files))
 
 
@@ -284,6 +294,7 @@ def _snapshot(
     relay: Relay,
     statuses: dict[LinkId, LinkStatus],
     accounts: dict[LinkId, LinkAccount],
+    lanes: Lanes,
     entropy: CheckedEntropy,
     started_s: float,
 ) -> RelaySnapshot:
@@ -303,6 +314,7 @@ def _snapshot(
             )
             for link in relay.links
         ),
+        lanes=lanes.snapshot(),
     )
 
 

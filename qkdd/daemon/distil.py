@@ -39,9 +39,9 @@ class DistilSettings:
 
 
 class Committer(Protocol):
-    """The two-end commit, as the key desk does it."""
+    """The two-end commit, as :class:`qkdd.daemon.birth.BlockBirth` does it."""
 
-    async def commit_block(self, block_no: BlockNo, key: Secret, auth_bytes: int) -> bool: ...
+    async def commit_block(self, work: "Work", key: Secret, auth_bytes: int) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,6 @@ class AliceDistiller:
             seed_messages(work.block_no, seed, n_out=n_out, auth_bytes=auth_bytes),
         )
         key = await in_thread(hash_block, bits, seed, n_out)
-        if not await self._ties.desk.commit_block(work.block_no, key, auth_bytes):
+        if not await self._ties.desk.commit_block(work, key, auth_bytes):
             raise BlockGone("the peer did not commit it")
         return auth_bytes

@@ -101,6 +101,6 @@ class BobDistiller:
         while not seed.complete:
             seed.receive(await mail.get(AmplifySeed))
         key = await in_thread(hash_block, bits, seed.seed, n_out)
-        if not await self._ties.desk.commit_block(work.block_no, key, seed.auth_bytes):
+        if not await self._ties.desk.commit_block(work, key, seed.auth_bytes):
             raise BlockGone("the peer did not commit it")
         return seed.auth_bytes

@@ -12,6 +12,7 @@ import trio
 from qkdd.base.errors import LinkLost, QkdError
 from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
+from qkdd.daemon.block_commit import BlockCommits
 from qkdd.daemon.key_turn import Turn, Wanted, answered_ids, take_turn
 from qkdd.daemon.mailbox import Mailbox, all_waiting
 from qkdd.daemon.store_service import StoreService
@@ -47,11 +48,11 @@ KEY_MESSAGES = (
     KeysHeld,
     KeysConfirmed,
     KeysSettled,
+    LanesRelayed,
     StoreState,
     StoreAgreed,
 )
 HELD_TIMEOUT_S = 5.0
-LIVE_TIMEOUT_S = 20.0
 CONFIRM_EVERY_S = 1.0
 CONFIRM_PAUSE_S = 0.02
 """Between two full messages of fates: settling them all at once would keep applications waiting."""
@@ -77,7 +78,7 @@ class KeyDesk:
         self._say, self._said = trio.open_memory_channel[msgspec.Struct](float("inf"))
         self._agreed = trio.Event()
         self._wanted: dict[bytes, Wanted] = {}
-        self._live: dict[int, trio.Event] = {}
+        self._commits = BlockCommits(link, store, self._queue)
         self._over = False
         self._states = StateGatherer()
 
@@ -102,8 +103,7 @@ class KeyDesk:
                 nursery.start_soon(self._tell_lane_bits)
         finally:
             self._over = True
-            for event in self._live.values():
-                event.set()
+            self._commits.end()
             for wanted in self._wanted.values():
                 wanted.answered.set()
 
@@ -145,6 +145,8 @@ class KeyDesk:
                 wanted.finish(LinkLost(f"link {self._link}: the session was lost"))
         if turn.error is not None:
             raise turn.error
+        for message in messages:
+            self._commits.heard(message, from_peer=True)
 
     def _ready(self, messages: Sequence[Message]) -> list[Wanted]:
         """Return the requests for which the peer's last answer is among ``messages``."""
@@ -162,8 +164,7 @@ class KeyDesk:
         """Queue for sending what the store has just committed, and note blocks that are live."""
         for message in messages:
             self._say.send_nowait(message)
-            if isinstance(message, BlockLive):
-                self._live.setdefault(message.block_no, trio.Event()).set()
+            self._commits.heard(message, from_peer=False)
 
     async def _confirm(self) -> None:
         """Tell the peer, once a second, what became of the keys it holds."""
@@ -200,20 +201,11 @@ class KeyDesk:
 
     # --- for the distillers ---
 
-    async def commit_block(self, block_no: BlockNo, key: Secret, auth_bytes: int) -> bool:
-        """Two-end commit; return whether the block is live here. Wipes ``key``."""
-        event = self._live.setdefault(block_no, trio.Event())
-        with key:
-            await self._store.do(
-                lambda store: store.prepare_block(
-                    self._link, block_no, key, n_bits=8 * len(key), auth_bytes=auth_bytes
-                ),
-                then=self._queue,
-            )
-        with trio.move_on_after(LIVE_TIMEOUT_S):
-            await event.wait()
-        del self._live[block_no]
-        return event.is_set() and not self._over
+    async def commit_block(
+        self, block_no: BlockNo, key: Secret, auth_bytes: int, *, lane_bits: int = 0
+    ) -> bool:
+        """See :meth:`BlockCommits.commit`."""
+        return await self._commits.commit(block_no, key, auth_bytes, lane_bits)
 
     # --- for the key office ---
 

@@ -1,7 +1,7 @@
 """Sorts what the peer says into one queue for each listener."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import trio
@@ -64,10 +64,19 @@ class Mailbox:
         raise PeerError(f"peer sent {type(message).__name__} where {names} was due")
 
 
+class Hearer(Protocol):
+    """Takes messages of its types, as a :class:`Mailbox` does."""
+
+    @property
+    def types(self) -> tuple[type[msgspec.Struct], ...]: ...
+
+    async def put(self, message: msgspec.Struct) -> None: ...
+
+
 class Sorter:
     """Knows which mailbox takes which type."""
 
-    def __init__(self, mailboxes: Iterable[Mailbox]) -> None:
+    def __init__(self, mailboxes: Iterable[Hearer]) -> None:
         self._by_type = {kind: mailbox for mailbox in mailboxes for kind in mailbox.types}
 
     async def put(self, message: msgspec.Struct) -> None:

@@ -12,11 +12,14 @@ from qkdd.base.agreement import Agreed, check_agreement
 from qkdd.base.entropy import Entropy
 from qkdd.base.ids import LinkId
 from qkdd.config import Link
+from qkdd.daemon.birth import BlockBirth
 from qkdd.daemon.distil import DistilSettings, Ties
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
 from qkdd.daemon.distil_bob import BobDistiller, EndedBlock, wipe_waiting
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
 from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.lane_post import LanePost
+from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.light_alice import AliceLight
 from qkdd.daemon.light_bob import BobLight
 from qkdd.daemon.mailbox import Mailbox, Sorter
@@ -75,6 +78,7 @@ class LinkEnd:
     ours: Agreed
     store: StoreService
     office: KeyOffice
+    lanes: Lanes
     status: LinkStatus
     entropy: Entropy
     board_key: bytes = field(repr=False)
@@ -88,8 +92,10 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
     """
     handshake, runs = Mailbox(Agreed), Mailbox(*RUN_MESSAGES)
     blocks, keys = Mailbox(*BLOCK_MESSAGES), Mailbox(*KEY_MESSAGES)
-    desk = KeyDesk(LinkId(end.config.name), end.store, session.send, keys)
-    sorter = Sorter([handshake, runs, blocks, keys])
+    link = LinkId(end.config.name)
+    desk = KeyDesk(link, end.store, session.send, keys)
+    post = LanePost(link, session.send)
+    sorter = Sorter([handshake, runs, blocks, keys, post])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run_writer)
         nursery.start_soon(_receive, session, sorter)
@@ -100,12 +106,15 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             await desk.agreed()
         end.status.enter("session")
         log.info("stores agree", peer=end.config.peer)
-        end.office.open_desk(LinkId(end.config.name), desk)
+        end.office.open_desk(link, desk)
         try:
+            nursery.start_soon(post.run)
+            await end.lanes.attach(link, post)
             make = _alice if end.config.role == "transmitter" else _bob
-            await make(end, session, desk, runs, blocks)
+            await make(end, session, BlockBirth(end.config, desk, end.lanes), runs, blocks)
         finally:
-            end.office.close_desk(LinkId(end.config.name))
+            end.lanes.detach(link, post)
+            end.office.close_desk(link)
 
 
 async def _receive(session: PeerSession, sorter: Sorter) -> None:
@@ -114,7 +123,7 @@ async def _receive(session: PeerSession, sorter: Sorter) -> None:
 
 
 async def _alice(
-    end: LinkEnd, session: PeerSession, desk: KeyDesk, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd, session: PeerSession, birth: BlockBirth, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.transmitter is not None
     transmitter_settings = end.config.transmitter
@@ -125,7 +134,7 @@ async def _alice(
         left = await end.store.do(lambda store: store.auth_left(link))
         return max(0, AUTH_TARGET_BYTES - min(left.tx, left.rx))
 
-    ties = Ties(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
+    ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end))
     distiller = AliceDistiller(ties, entropy=end.entropy, auth_wanted=auth_wanted)
     light = AliceLight(
         end.settings,
@@ -159,13 +168,13 @@ def _tap_record(config: Link) -> TapRecord | None:
 
 
 async def _bob(
-    end: LinkEnd, session: PeerSession, desk: KeyDesk, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd, session: PeerSession, birth: BlockBirth, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.receiver is not None
     receiver_settings = end.config.receiver
     ended_in, ended_out = trio.open_memory_channel[EndedBlock](ENDED_BLOCKS)
     link = LinkId(end.config.name)
-    ties = Ties(end.settings, desk, session.send, blocks, _reporter(end), _voider(end))
+    ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end))
     settings = end.settings
     watchman = Watchman(
         settings.plan, settings.intensities, end.config.frames, receiver_settings.watch, end.status

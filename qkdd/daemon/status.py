@@ -11,6 +11,7 @@ import trio
 
 from qkdd.auth.budget import AuthBudget
 from qkdd.base.counts import ByIntensity
+from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.watchdog import Loop
 
 RATE_WINDOW_S = 64.0
@@ -98,6 +99,7 @@ class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     entropy_failure: str | None
     """Why the source of randomness is not to be trusted: then no link works."""
     links: tuple[LinkSnapshot, ...]
+    lanes: tuple[LaneSnapshot, ...] = ()
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from qkdd.base.errors import PeerError
 from qkdd.keys import messages as keys
 from qkdd.net.framing import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from qkdd.reconcile import messages as reconcile
+from qkdd.relay import messages as relay
 from qkdd.sift import messages as sift
 from qkdd.station import messages as station
 
@@ -46,8 +47,16 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     keys.KeysHeld,
     keys.KeysConfirmed,
     keys.KeysSettled,
+    keys.LanesRelayed,
     keys.StoreState,
     keys.StoreAgreed,
+    relay.LaneOpen,
+    relay.LaneAnnounce,
+    relay.LaneBind,
+    relay.LaneWave,
+    relay.LaneVoid,
+    relay.LaneConfirm,
+    relay.LaneVerdict,
 )
 """Everything that may be in a batch; the tag on the wire is the class's name."""
 

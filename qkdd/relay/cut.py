@@ -17,6 +17,8 @@ from qkdd.relay.settings import UNIT_BITS, UNIT_BYTES, Lane
 from qkdd.relay.units import UnitBlock
 
 US_PER_1000_S = 1_000_000_000
+MIN_STOCK_BITS = 128
+"""The key store commits no block of less."""
 STOCK = ""
 """Stands for the promised stock among the lanes; no lane is called so."""
 
@@ -97,6 +99,10 @@ def cut_block(
         given |= got
         short |= {name: n - got[name] for name, n in wanted.items() if n > got[name]}
     del given[STOCK]
+    if n_bits - UNIT_BITS * sum(given.values()) < MIN_STOCK_BITS and any(given.values()):
+        last = max((priority, name) for priority, name, _ in dues if given.get(name))[1]
+        given[last] -= 1
+        short[last] = short.get(last, 0) + 1
     return BlockCut(n_bits, MappingProxyType(_places(n_bits, given)), MappingProxyType(short))
 
 

@@ -8,6 +8,7 @@ that may.
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from uuid import UUID
 
 from qkdd.base.errors import OutOfKey
@@ -53,6 +54,9 @@ class Epochs:
         """The highest number that the other end is known to hold."""
         return max(self._ready, default=None)
 
+    def is_ready(self, number: int) -> bool:
+        return number in self._ready
+
     def n_ahead(self, utc_s: float) -> int:
         """Return how many READY numbers lie in the future: the stock, in epochs."""
         now = epoch_at(self._lane, utc_s)
@@ -65,6 +69,14 @@ class Epochs:
     def ready(self, *numbers: int) -> None:
         self._held.difference_update(numbers)
         self._ready.update(numbers)
+
+    def released(self, *numbers: int) -> None:
+        """Note that these are no longer held unconfirmed: their batch was refused (last end)."""
+        self._held.difference_update(numbers)
+
+    def restart(self, ready: Iterable[int], held: Iterable[int]) -> None:
+        """Begin with what the store has."""
+        self._ready, self._held = set(ready), set(held)
 
     def gone(self, *numbers: int) -> None:
         """Note numbers that were served, voided or burned."""

@@ -159,3 +159,16 @@ def test_a_wiped_unit_is_zeros_and_the_last_one_frees_the_buffer() -> None:
         block.unit(0)
     block.wipe_unit(1)
     assert block._units.wiped
+
+
+def test_the_least_urgent_lane_leaves_what_the_key_store_needs_to_commit_a_block() -> None:
+    cut = cut_block(
+        20 * UNIT_BITS + 120,
+        auth_bytes=0,
+        span=LightSpan(0, 16 * SECOND),
+        lanes=[a_lane("a", 1_000, 3), a_lane("b", 1_000, 4)],
+        promised=PromisedStock(priority=9),
+    )
+    assert {name: share.n_units for name, share in cut.shares.items()} == {"a": 16, "b": 3}
+    assert cut.short == {"b": 13}
+    assert cut.stock_bits == UNIT_BITS + 120

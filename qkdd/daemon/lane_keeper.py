@@ -1,0 +1,113 @@
+"""What an end of a lane keeps in the store, and what becomes of its keys there."""
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import structlog
+
+from qkdd.daemon.lane_desk import LaneView
+from qkdd.daemon.lane_machine import encode
+from qkdd.daemon.lane_misses import MissCounter
+from qkdd.daemon.lane_status import LaneStatus
+from qkdd.daemon.store_service import StoreService
+from qkdd.keys.lane_book import LaneMemory
+from qkdd.keys.store import KeyStore
+from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, Voided
+
+log = structlog.get_logger(__name__)
+
+Kept: TypeAlias = PersistMark | Hold | Ready | PersistVerdict | Voided
+
+
+class LaneKeeper:
+    """The store, the epochs and the counters of one end, in step with each other."""
+
+    def __init__(self, status: LaneStatus, view: LaneView, store: StoreService) -> None:
+        self.misses = MissCounter(view.settings)
+        self._status = status
+        self._view = view
+        self._store = store
+        self._lane = view.settings.id
+        self._generation = view.settings.generation
+        self._n_bad_tags = 0
+
+    async def recall(self) -> LaneMemory | None:
+        """Read what the store remembers; None if no end-to-end key is installed."""
+        lane, generation = self._lane, self._generation
+        memory = await self._store.do(lambda store: store.lane_memory(lane, generation))
+        if memory is not None:
+            numbers = await self._store.do(lambda store: store.lane_numbers(lane, generation))
+            self._view.epochs.restart(numbers.ready, numbers.held)
+            self.misses.ready(*numbers.ready)
+            self._n_bad_tags = memory.failures
+        return memory
+
+    async def keep(self, action: Kept) -> None:
+        """Return once it is on disk; secrets are wiped."""
+        lane, generation = self._lane, self._generation
+        match action:
+            case PersistMark(next_number):
+                await self._store.do(lambda store: store.mark_lane(lane, generation, next_number))
+            case Hold(confirm, keys):
+                numbers, data = confirm.numbers, encode(confirm)
+                with keys:
+                    await self._store.do(
+                        lambda store: store.hold_lane(
+                            lane, generation, data, numbers, keys, confirm.pair
+                        )
+                    )
+                self._view.epochs.held(*numbers)
+            case Ready():
+                await self._ready(action)
+            case PersistVerdict(verdict):
+                data = encode(verdict)
+                await self._store.do(
+                    lambda store: store.judge_lane(lane, generation, data, verdict.pair)
+                )
+                self._view.epochs.released(*verdict.run)
+                log.warning("lane keys refused", lane=lane, first=verdict.first)
+            case Voided(numbers):
+                self._status.n_void += len(numbers)
+
+    async def _ready(self, action: Ready) -> None:
+        numbers, keys, verdict, renewal = (
+            action.numbers,
+            action.keys,
+            action.verdict,
+            action.renewal,
+        )
+        data = encode(verdict)
+        operation: Callable[[KeyStore], None] = lambda store: store.ready_lane(  # noqa: E731
+            self._lane, self._generation, numbers, keys, data, verdict.pair, renewal
+        )
+        await self._store.do(operation)
+        self._view.epochs.released(*verdict.run)
+        self._view.epochs.ready(*numbers)
+        self.misses.ready(*numbers)
+        self._status.n_came += len(numbers)
+        log.info(
+            "lane keys ready",
+            lane=self._lane,
+            first=numbers[0] if numbers else None,
+            last=numbers[-1] if numbers else None,
+            n_keys=len(numbers),
+            renewed=verdict.renew,
+        )
+
+    async def tried(self, n_bad_tags: int) -> None:
+        """Put the association's bad tags on disk: an attacker gets no fresh tries by a restart."""
+        if n_bad_tags > self._n_bad_tags:
+            self._n_bad_tags = n_bad_tags
+            await self._store.do(lambda store: store.lane_tried(self._lane, n_bad_tags))
+            log.error("lane message not from its other end", lane=self._lane, bad_tags=n_bad_tags)
+
+    async def pass_time(self) -> None:
+        """Count missed epochs, and burn keys that nobody may ask for any more."""
+        utc_s = time.time()
+        self.misses.pass_time(utc_s)
+        past = self._view.epochs.past(utc_s)
+        if past:
+            lane, generation = self._lane, self._generation
+            await self._store.do(lambda store: store.burn_lane_keys(lane, generation, past))
+            self._view.epochs.gone(*past)
