@@ -8,6 +8,7 @@ import msgspec
 
 from qkdd.base.errors import ConfigError
 from qkdd.config import load
+from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 
 TIMEOUT_S = 5.0
@@ -38,6 +39,8 @@ def status(config: Path, *, as_json: bool) -> None:
         click.echo(f"NO RANDOMNESS: {relay.entropy_failure}")
     for link in relay.links:
         click.echo(describe(link))
+    for lane in relay.lanes:
+        click.echo(describe_lane(lane))
 
 
 def ask(path: Path) -> bytes:
@@ -81,6 +84,32 @@ def describe(link: LinkSnapshot) -> str:
         lines.append(f"  monitors   {link.alarm or 'quiet'}; {link.n_alarms} blocks thrown away")
     if link.last_block is not None:
         lines.append(_describe_block(link.last_block))
+    return "\n".join(lines)
+
+
+def describe_lane(lane: LaneSnapshot) -> str:
+    """Say one lane in a few lines; what only its ends know is left out at a relay."""
+    lines = [
+        f"lane {lane.id} generation {lane.generation}, {lane.route[0]} to {lane.route[-1]} over "
+        f"{len(lane.route) - 2} relays ({lane.place}): {lane.state}"
+        + (f" - {lane.reason}" if lane.reason else "")
+    ]
+    if lane.n_ready is not None and lane.hours_ready is not None:
+        lines.append(
+            f"  ready      {lane.hours_ready:.2f} h, {lane.n_ready} keys, up to epoch "
+            f"{'-' if lane.newest_ready is None else lane.newest_ready}; pads {lane.n_pads}"
+        )
+        lines.append(
+            f"  keys       {lane.n_came} came, {lane.n_missed} epochs missed, {lane.n_void} "
+            f"numbers void, {lane.n_mismatches} mismatches"
+        )
+    lines += [
+        f"  {one.link:<10} {one.cut} bit cut, {one.relayed} relayed, {one.burned} burned, "
+        f"{one.under_way} under way"
+        for one in lane.lane_account
+    ]
+    if lane.n_short_units:
+        lines.append(f"  short      {lane.n_short_units} units that its blocks did not have")
     return "\n".join(lines)
 
 

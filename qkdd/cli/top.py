@@ -16,6 +16,7 @@ from qkdd.config import load
 from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
 
 STYLE = {"light": "green", "searching": "yellow", "session": "yellow", "dark": "yellow"}
+LANE_STYLE = {"up": "green", "waiting": "yellow"}
 LOW_HOURS, OUT_HOURS = 2.0, 0.25
 PIPED_COLUMNS = 200
 
@@ -76,7 +77,40 @@ def screen(answer: RelaySnapshot | str) -> RenderableType:
     reasons = [
         Text(f"{link.name}: {link.reason}", style="yellow") for link in answer.links if link.reason
     ]
-    return Group(head, table, *reasons)
+    if not answer.lanes:
+        return Group(head, table, *reasons)
+    reasons += [
+        Text(f"{lane.id}: {lane.reason}", style="yellow") for lane in answer.lanes if lane.reason
+    ]
+    return Group(head, table, Text(), _lanes(answer), *reasons)
+
+
+def _lanes(answer: RelaySnapshot) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title, width in (("ready", 8), ("lane", 12), ("state", 9)):
+        table.add_column(title, no_wrap=True, min_width=width)
+    for title in ("keys", "came", "missed", "void", "mismatch", "pads"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for lane in answer.lanes:
+        hours = lane.hours_ready
+        stock = Text("-" if hours is None else f"{hours:.2f} h")
+        if hours is not None and hours < LOW_HOURS:
+            stock.stylize("red" if hours < OUT_HOURS else "yellow")
+        numbers = (
+            lane.n_ready,
+            lane.n_came,
+            lane.n_missed,
+            lane.n_void,
+            lane.n_mismatches,
+            lane.n_pads,
+        )
+        table.add_row(
+            stock,
+            Text(f"{lane.id} {lane.route[0]} - {lane.route[-1]}"),
+            Text(lane.state, style=LANE_STYLE.get(lane.state, "red")),
+            *(Text("-" if number is None else f"{number}") for number in numbers),
+        )
+    return table
 
 
 def _row(link: LinkSnapshot) -> list[Text]:

@@ -6,54 +6,20 @@ unknown now is left out, so that a rule can tell "unknown" from 0.
 
 import os
 import resource
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from qkdd.daemon.lane_metrics import add_lane
+from qkdd.daemon.metrics_page import Page
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PATH = "/metrics"
 STATES = ("down", "session", "dark", "searching", "light")
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-
-
-@dataclass(slots=True)
-class _Page:
-    """Samples by family: the format wants all samples of a family together, after its head."""
-
-    heads: dict[str, str] = field(default_factory=dict)
-    samples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(
-        self, family: str, kind: str, meaning: str, value: float | None, /, **labels: str
-    ) -> None:
-        if value is None:
-            return
-        if family not in self.heads:
-            self.heads[family] = f"# HELP {family} {meaning}\n# TYPE {family} {kind}"
-            self.samples[family] = []
-        shown = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in labels.items())
-        number = repr(float(value)) if isinstance(value, float) else str(int(value))
-        self.samples[family].append(
-            f"{family}{{{shown}}} {number}" if shown else f"{family} {number}"
-        )
-
-    def gauge(self, name: str, meaning: str, value: float | None, /, **labels: str) -> None:
-        self.add(name, "gauge", meaning, value, **labels)
-
-    def counter(self, name: str, meaning: str, value: float | None, /, **labels: str) -> None:
-        self.add(name, "counter", meaning, value, **labels)
-
-    def lines(self) -> Iterator[str]:
-        for family, head in self.heads.items():
-            yield head
-            yield from self.samples[family]
 
 
 def metrics_text(relay: RelaySnapshot) -> str:
     """Say the snapshot, and what this process uses, as one page."""
-    page = _Page()
+    page = Page()
     page.gauge("qkdd_relay_info", "Which relay this is.", 1, node=relay.node)
     page.gauge("qkdd_uptime_seconds", "Since the daemon's start.", relay.uptime_s)
     for kernel, variant in sorted(relay.kernels.items()):
@@ -74,10 +40,12 @@ def metrics_text(relay: RelaySnapshot) -> str:
         _link(page, link)
         if link.last_block is not None:
             _block(page, link.name, link.last_block)
+    for lane in relay.lanes:
+        add_lane(page, lane)
     return "\n".join(page.lines()) + "\n"
 
 
-def _process(page: _Page) -> None:
+def _process(page: Page) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = used.ru_utime + used.ru_stime
     page.counter("process_cpu_seconds_total", "CPU time of this process.", cpu_s)
@@ -89,7 +57,7 @@ def _process(page: _Page) -> None:
     page.gauge("process_resident_memory_bytes", "Memory of this process.", bytes_now)
 
 
-def _link(page: _Page, link: LinkSnapshot) -> None:
+def _link(page: Page, link: LinkSnapshot) -> None:
     name = {"link": link.name}
     page.gauge("qkdd_link_info", "Which link this is.", 1, **name, peer=link.peer, role=link.role)
     for state in STATES:
@@ -120,7 +88,7 @@ def _link(page: _Page, link: LinkSnapshot) -> None:
         page.gauge("qkdd_link_account_bits", "The key account.", bits, **name, entry=entry)
 
 
-def _light(page: _Page, link: LinkSnapshot) -> None:
+def _light(page: Page, link: LinkSnapshot) -> None:
     name = {"link": link.name}
     page.gauge(
         "qkdd_link_clock_offset_ppm",
@@ -165,7 +133,7 @@ def _light(page: _Page, link: LinkSnapshot) -> None:
         )
 
 
-def _blocks(page: _Page, link: LinkSnapshot) -> None:
+def _blocks(page: Page, link: LinkSnapshot) -> None:
     name = {"link": link.name}
     for result, count in (
         ("key", link.n_blocks - link.n_blocks_without_key),
@@ -191,7 +159,7 @@ def _blocks(page: _Page, link: LinkSnapshot) -> None:
         )
 
 
-def _authentication(page: _Page, link: LinkSnapshot) -> None:
+def _authentication(page: Page, link: LinkSnapshot) -> None:
     name = {"link": link.name}
     for result, count in (
         ("good", link.auth_tags),
@@ -212,7 +180,7 @@ def _authentication(page: _Page, link: LinkSnapshot) -> None:
     )
 
 
-def _block(page: _Page, link: str, block: BlockFacts) -> None:
+def _block(page: Page, link: str, block: BlockFacts) -> None:
     page.gauge("qkdd_block_number", "The last block distilled.", block.block_no, link=link)
     page.gauge("qkdd_block_secret_bits", "Key of the last block.", block.n_secret_bits, link=link)
     for basis, qber in (("key", block.qber_key), ("test", block.qber_test)):
