@@ -41,11 +41,13 @@ def test_the_screen_shows_a_line_per_link_stock_first_and_reasons_below() -> Non
         auth_left_bits=8 * 1024 * 100,
         reason="no light found",
     )
-    _, head, row, reason = shown(link)
+    _, head, row, _, lanes, lane, reason = shown(link)
     assert head.split()[:3] == ["stock", "link", "state"]
     assert row.split()[:9] == ["1.23", "h", "a-b", "<-", "b", "light", "123,457", "0", "1.23"]
     assert row.split()[9:] == ["%", "50.00", "%", "7/2/1", "100", "KiB"]
     assert reason == "a-b: no light found"
+    assert lanes.split()[:3] == ["ready", "lane", "state"]
+    assert lane.split() == ["0.50", "h", "far", "numpy", "-", "numpy", "up", *["7"] * 6]
 
 
 def test_what_is_unknown_is_a_dash() -> None:

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from qkdd.config import load, mistakes
+from qkdd.daemon.lane_metrics import LANE_STATES
 from qkdd.daemon.metrics import CONTENT_TYPE, PATH, STATES, metrics_text
 from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
 from qkdd.net.plain_http import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, serve_page
@@ -53,6 +54,7 @@ def snapshot(**link: object) -> RelaySnapshot:
     relay = filled(msgspec.inspect.type_info(RelaySnapshot))
     relay["kernels"] = {"ldpc": "avx2", "tdc1": "numpy"}
     relay["links"][0] |= {"name": "a-b", "peer": "b", "role": "receiver", "state": "light", **link}
+    relay["lanes"][0] |= {"id": "far", "state": "up", "place": "last", "reason": None}
     return msgspec.convert(relay, RelaySnapshot)
 
 
@@ -90,6 +92,31 @@ def test_the_page_holds_every_number_of_a_link_once() -> None:
     blocks = {labels["result"]: value for labels, value in found["qkdd_link_blocks_total"]}
     assert blocks == {"key": 0.0, "no_key": 7.0, "void": 7.0}
     assert found["process_resident_memory_bytes"][0][1] > 1e6
+
+
+def test_every_state_of_a_lane_that_the_status_knows_has_its_series() -> None:
+    text = (ROOT / "qkdd/daemon/lane_status.py").read_text()
+    documented = re.search(r'"""(up \| [a-z| ]+)"""', text)
+    assert documented is not None
+    assert tuple(documented[1].split(" | ")) == LANE_STATES
+    found = samples(metrics_text(snapshot()))
+    states = {labels["state"]: value for labels, value in found["qkdd_lane_state"]}
+    assert states == {state: float(state == "up") for state in LANE_STATES}
+
+
+def test_a_relay_between_the_ends_has_no_samples_of_what_only_they_know() -> None:
+    relay = snapshot()
+    between = msgspec.structs.replace(
+        relay.lanes[0], n_ready=None, hours_ready=None, n_missed=None, n_pads=None
+    )
+    found = samples(metrics_text(msgspec.structs.replace(relay, lanes=(between,))))
+    assert not {"qkdd_lane_ready_keys", "qkdd_lane_missed_total", "qkdd_lane_pads"} & found.keys()
+    assert {labels["entry"] for labels, _ in found["qkdd_lane_account_bits"]} == {
+        "cut",
+        "relayed",
+        "burned",
+        "under_way",
+    }
 
 
 def test_what_is_unknown_is_left_out_and_not_said_to_be_0() -> None:
