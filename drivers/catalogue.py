@@ -35,7 +35,7 @@ from drivers.timetagger import TimeTagger
 from drivers.timetagger.id1000_settings import parse_resource
 from drivers.timetagger.idq_id1000 import IdqId1000
 from drivers.timetagger.s15_tdc1 import InputStandard, S15Tdc1
-from drivers.transports import open_transport
+from drivers.transports import check_resource, open_transport
 
 LASERS = ("koheron-ctl200",)
 ATTENUATORS = ("agilent-8156a",)
@@ -45,6 +45,14 @@ POLARIZATION_CONTROLLERS = ("ozoptics-epc",)
 DETECTORS = ("sq-websq",)
 POWER_METERS = ("thorlabs-pm100",)
 ENTROPY_SOURCES = ("onerng",)
+
+
+def check_way(model: str, resource: str) -> None:
+    """Raise ValueError if ``resource`` is no way to a ``model``: nothing is opened."""
+    if model == "idq-id1000":
+        parse_resource(resource)
+    else:
+        check_resource(resource)
 
 
 @asynccontextmanager

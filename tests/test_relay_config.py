@@ -83,6 +83,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert found.startswith("links[0].transmitter.encoder.key_file: no such file")
 
 
+def test_a_tagger_on_zeromq_is_no_mistake(tmp_path: Path) -> None:
+    old = '"s15-tdc1", resource = "serial:/dev/ttyACM0"'
+    new = '"idq-id1000", resource = "zmq://192.0.2.7:5555?dlt=127.0.0.1:6060"'
+    assert old in RECEIVER
+    assert mistakes(written(tmp_path, (NODE + RECEIVER).replace(old, new)), files=False) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -100,8 +107,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("s15-tdc1", "tdc", "time tagger model 'tdc' is not known; known: s15-tdc1"),
         ("tcp://192.0.2.1:5300", "192.0.2.1:5300", "resource '192.0.2.1:5300' is none of"),
         ("serial:/dev/ttyACM0", "/dev/ttyACM0", "resource '/dev/ttyACM0' is none of"),
+        ('"s15-tdc1", resource = "serial:/dev/ttyACM0"', '"idq-id1000", resource = "tcp://h:1"',
+         "resource 'tcp://h:1' is not zmq://HOST"),
+        ('"s15-tdc1", resource = "serial:/dev/ttyACM0"',
+         '"idq-id1000", resource = "zmq://h?edge=up"', "edge 'up' is out of range"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_run_is_a_mistake(tmp_path: Path, old: str, new: str, words: str) -> None:
     text = NODE + TRANSMITTER + RECEIVER
     assert old in text

@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "qkdd.cli.status",
     "store": "qkdd.cli.store",
     "top": "qkdd.cli.top",
+    "trunk": "qkdd.cli.trunk.command",
 }
 
 

@@ -6,8 +6,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from drivers.catalogue import ATTENUATORS, ENCODERS, LASERS, POWER_METERS, TIME_TAGGERS
-from drivers.transports import check_resource
+from drivers.catalogue import (
+    ATTENUATORS,
+    ENCODERS,
+    LASERS,
+    POWER_METERS,
+    TIME_TAGGERS,
+    check_way,
+)
 from qkdd.watch.settings import WatchSettings
 
 
@@ -24,7 +30,7 @@ def check_instrument(kind: str, instrument: Instrument, known: tuple[str, ...]) 
         raise ValueError(
             f"{kind} model {instrument.model!r} is not known; known: {', '.join(known)}"
         )
-    check_resource(instrument.resource)
+    check_way(instrument.model, instrument.resource)
 
 
 class LaserSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):

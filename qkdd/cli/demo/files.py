@@ -49,12 +49,12 @@ class RelayFiles:
     delivery_port: int
 
 
-def attenuation_db(pulse_rate_hz: int = PULSE_RATE_HZ) -> float:
-    """Attenuation at which a signal pulse leaves with SIGNAL_MU photons."""
+def attenuation_db(pulse_rate_hz: int = PULSE_RATE_HZ, signal_mu: float = SIGNAL_MU) -> float:
+    """Attenuation at which a signal pulse leaves with ``signal_mu`` photons."""
     power_w = 1e-3 * SLOPE_MW_PER_MA * (LASER_MA - THRESHOLD_MA)
     photon_j = PLANCK_J_S * LIGHT_M_PER_S / (WAVELENGTH_NM * 1e-9)
     photons_per_pulse = power_w / pulse_rate_hz / photon_j
-    return 10 * math.log10(photons_per_pulse / SIGNAL_MU) - FIXED_LOSS_DB
+    return 10 * math.log10(photons_per_pulse / signal_mu) - FIXED_LOSS_DB
 
 
 def private_file(path: Path, content: bytes) -> None:

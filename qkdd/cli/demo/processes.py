@@ -84,9 +84,9 @@ async def start(name: str, command: Sequence[str], folder: Path, *, piped: bool 
     return Child(name, process, log)
 
 
-async def start_lab(lab: Path) -> tuple[Child, dict[str, dict[str, str]]]:
+async def start_lab(lab: Path, name: str = "lab") -> tuple[Child, dict[str, dict[str, str]]]:
     """Start the laboratory; return it with link -> instrument -> resource string."""
-    child = await start("lab", ["-P", "-m", "drivers.sim", str(lab)], lab.parent, piped=True)
+    child = await start(name, ["-P", "-m", "drivers.sim", str(lab)], lab.parent, piped=True)
     try:
         line = await _first_line(child)
         ready = msgspec.json.decode(line)

@@ -1,0 +1,105 @@
+"""What the relays and applications of a network show while it runs. Times: seconds since start."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from qkdd.cli.trunk.application import Tally
+from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.network.laid_out import LaidLink, LaidOut
+
+
+@dataclass(slots=True)
+class WatchedLink:
+    """One link, seen at both ends."""
+
+    link: LaidLink
+    ends: list[LinkSnapshot | None] = field(default_factory=lambda: [None, None])
+    """The transmitter's, the receiver's; None while a relay does not answer."""
+    blocks: dict[int, BlockFacts] = field(default_factory=dict)
+    """Committed at both ends, by number."""
+    seen_s: dict[int, float] = field(default_factory=dict)
+    first_light_s: float | None = None
+
+    @property
+    def full_s(self) -> float:
+        """Seconds of pulses of the longest block."""
+        plan = self.link.plan
+        return plan.ramp_frames[-1] * plan.frame_pulses / plan.pulse_rate_hz
+
+    def see(self, number: int, end: LinkSnapshot | None, now_s: float) -> None:
+        self.ends[number] = end
+        lasts = [one.last_block if one is not None else None for one in self.ends]
+        if lasts[0] and lasts[1] and lasts[0].block_no == lasts[1].block_no not in self.blocks:
+            self.blocks[lasts[0].block_no] = lasts[0]
+            self.seen_s[lasts[0].block_no] = now_s
+        if self.first_light_s is None and self.state == "light":
+            self.first_light_s = now_s
+
+    @property
+    def state(self) -> str:
+        """The state of the end that is behind."""
+        order = ("down", "session", "dark", "searching", "light")
+        states = [one.state if one is not None else "down" for one in self.ends]
+        return min(states, key=lambda state: order.index(state) if state in order else 0)
+
+    @property
+    def reason(self) -> str | None:
+        return next((one.reason for one in self.ends if one is not None and one.reason), None)
+
+    @property
+    def secret_bits_per_s(self) -> float | None:
+        """Key by the clock on the wall, from one full-size block's commit to the last one's.
+
+        None with fewer than two full-size blocks.
+        """
+        full = [n for n, block in self.blocks.items() if block.pulse_seconds >= self.full_s]
+        if len(full) < 2:
+            return None
+        seconds = self.seen_s[full[-1]] - self.seen_s[full[0]]
+        later = [b for n, b in self.blocks.items() if full[0] < n <= full[-1]]
+        return sum(block.n_secret_bits for block in later) / seconds
+
+    @property
+    def block_bits_per_s(self) -> float | None:
+        """Key of the last full-size block over its own seconds of light."""
+        full = [b for b in self.blocks.values() if b.pulse_seconds >= self.full_s]
+        return full[-1].n_secret_bits / full[-1].pulse_seconds if full else None
+
+
+class Watch:
+    """Everything seen so far."""
+
+    def __init__(self, network: LaidOut) -> None:
+        self.network = network
+        self.links = {link.name: WatchedLink(link) for link in network.links}
+        self.tallies = {lane.lane.id: Tally(lane=lane.lane.id) for lane in network.lanes}
+        self.relays_started_s: dict[str, float] = {}
+        self.first_key_s: dict[str, float] = {}
+        """By lane: when both applications had the first key."""
+
+    def relay(self, node: str, snapshot: RelaySnapshot | None, now_s: float) -> None:
+        """Note what a relay says, or that it says nothing."""
+        told = {link.name: link for link in snapshot.links} if snapshot else {}
+        for link in self.network.links_of(node):
+            number = 0 if node == link.sender else 1
+            self.links[link.name].see(number, told.get(link.name), now_s)
+
+    def told(self, tallies: Iterable[Tally], now_s: float) -> None:
+        """Take what the applications tell; latencies come once each."""
+        for tally in tallies:
+            before = self.tallies[tally.lane]
+            tally.latencies_s = before.latencies_s + tally.latencies_s
+            self.tallies[tally.lane] = tally
+            if tally.first_key_s is not None:
+                self.first_key_s.setdefault(tally.lane, now_s)
+
+    @property
+    def n_lit(self) -> int:
+        return sum(link.state == "light" for link in self.links.values())
+
+    @property
+    def n_with_key(self) -> int:
+        return sum(
+            any(block.n_secret_bits for block in link.blocks.values())
+            for link in self.links.values()
+        )
