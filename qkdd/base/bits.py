@@ -26,9 +26,20 @@ def unpack(data: bytes | bytearray | memoryview, n_bits: int) -> Bits:
     ValueError
         If ``data`` is not exactly as long as ``n_bits`` need, or a padding bit is set.
     """
-    packed = np.frombuffer(data, np.uint8)
-    if packed.size != packed_bytes(n_bits):
-        raise ValueError(f"{packed.size} bytes cannot be {n_bits} packed bits")
-    if n_bits % 8 and packed[-1] >> (n_bits % 8):
+    return np.unpackbits(packed(data, n_bits), count=n_bits, bitorder="little")
+
+
+def packed(data: bytes | bytearray | memoryview, n_bits: int) -> npt.NDArray[np.uint8]:
+    """View what :func:`pack` made as it is: the bytes of ``n_bits``, and no others.
+
+    Raises
+    ------
+    ValueError
+        If ``data`` is not exactly as long as ``n_bits`` need, or a padding bit is set.
+    """
+    view = np.frombuffer(data, np.uint8)
+    if view.size != packed_bytes(n_bits):
+        raise ValueError(f"{view.size} bytes cannot be {n_bits} packed bits")
+    if n_bits % 8 and view[-1] >> (n_bits % 8):
         raise ValueError(f"padding after {n_bits} packed bits is not zero")
-    return np.unpackbits(packed, count=n_bits, bitorder="little")
+    return view

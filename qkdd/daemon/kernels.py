@@ -3,7 +3,7 @@
 import structlog
 
 from drivers.kernels import tdc1
-from qkdd.kernels import assign, choices, ldpc, toeplitz
+from qkdd.kernels import assign, choices, gaps, ldpc, sifting, toeplitz
 
 log = structlog.get_logger(__name__)
 
@@ -12,7 +12,15 @@ TWIN = "numpy"
 
 def kernel_backends() -> dict[str, str]:
     """Kernel -> the variant in use on this machine."""
-    rooms = {"assign": assign, "choices": choices, "ldpc": ldpc, "toeplitz": toeplitz, "tdc1": tdc1}
+    rooms = {
+        "assign": assign,
+        "choices": choices,
+        "gaps": gaps,
+        "ldpc": ldpc,
+        "sifting": sifting,
+        "toeplitz": toeplitz,
+        "tdc1": tdc1,
+    }
     return {name: str(room.backend()) for name, room in rooms.items()}
 
 

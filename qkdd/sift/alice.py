@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.base.bits import pack, packed_bytes, unpack
-from qkdd.base.choices import ChoiceSource, bases_of, bits_of, intensities_of
+from qkdd.base.bits import packed, packed_bytes
+from qkdd.base.choices import ChoiceSource
 from qkdd.base.counts import ByIntensity
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
-from qkdd.base.light import Basis, Intensity, LightPlan
-from qkdd.sift.block import KeyGatherer, SiftedBlock, add_counts, count_intensities
+from qkdd.base.light import LightPlan
+from qkdd.kernels.sifting import sift_alice
+from qkdd.sift.block import KeyGatherer, SiftedBlock, add_counts
 from qkdd.sift.clicks import CHUNK_CLICKS, chunk_count
 from qkdd.sift.gaps import MAX_BLOCK_PULSES, Slots, decode_gaps
 from qkdd.sift.messages import Clicks, Kept, TestErrors
@@ -74,26 +75,20 @@ class AliceSifter:
         self._expect(message)
         slots, bases = self._read(message)
         states = self._choices.states(slots)
-        kept = bases_of(states) == bases
-        kept_states = states[kept]
-        in_test = bases_of(kept_states) == Basis.TEST
-        intensities = intensities_of(kept_states)
-        bits = bits_of(kept_states)
-        key_bits = bits[~in_test]
+        found = sift_alice(states, bases)
+        states.fill(0)
         self._replies.append(
             Kept(
                 block_no=self.block_no,
                 chunk=message.chunk,
-                kept=pack(kept),
-                weak=pack(intensities == Intensity.WEAK),
-                vacuum=pack(intensities == Intensity.VACUUM),
-                test_bits=pack(bits[in_test]),
+                kept=found.kept,
+                weak=found.weak,
+                vacuum=found.vacuum,
+                test_bits=found.test_bits,
             )
         )
-        self._key.add(key_bits, intensities[~in_test])
-        self._test = add_counts(self._test, count_intensities(intensities[in_test]))
-        for array in (states, kept_states, bits, key_bits):
-            array.fill(0)
+        self._key.add(found.key)
+        self._test = add_counts(self._test, found.test)
         self._n_clicks = message.n_clicks
         self._last_slot = int(slots[-1]) if slots.size else self._last_slot
         if self.complete:
@@ -156,13 +151,17 @@ class AliceSifter:
         if len(message.gaps) % 2 or len(message.bases) != packed_bytes(here):
             raise PeerError(f"{where}: {len(message.gaps)} and {len(message.bases)} bytes")
         try:
-            slots = decode_gaps(np.frombuffer(message.gaps, "<u2"), self._last_slot, here)
-            bases = unpack(message.bases, here)
+            slots, lowest = decode_gaps(
+                np.frombuffer(message.gaps, "<u2"),
+                self._last_slot,
+                here,
+                self._plan.frame_pulses,
+            )
+            bases = packed(message.bases, here)
         except ValueError as error:
             raise PeerError(f"{where}: {error}") from error
         if slots.size and slots[-1] >= self._n_pulses:
             raise PeerError(f"{where}: slot {slots[-1]} is past the end at {self._n_pulses}")
-        offsets = slots % self._plan.frame_pulses
-        if slots.size and offsets.min() < self._plan.calibration_pulses:
+        if lowest < self._plan.calibration_pulses:
             raise PeerError(f"{where}: a click in a calibration segment")
         return slots, bases

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from qkdd.base.bits import Bits
 from qkdd.base.counts import ByIntensity, DecoyCounts
 from qkdd.base.ids import BlockNo
-from qkdd.base.light import Intensity
+from qkdd.kernels.sifting import KeyPlanes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,43 +27,21 @@ class SiftedBlock:
         self.key_intensities.fill(0)
 
 
-def count_intensities(intensities: npt.NDArray[np.uint8]) -> ByIntensity:
-    """Return how often each :class:`Intensity` occurs."""
-    weak = int(np.count_nonzero(intensities == Intensity.WEAK))
-    vacuum = int(np.count_nonzero(intensities == Intensity.VACUUM))
-    return (intensities.size - weak - vacuum, weak, vacuum)
-
-
 def add_counts(left: ByIntensity, right: ByIntensity) -> ByIntensity:
     return (left[0] + right[0], left[1] + right[1], left[2] + right[2])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    n_bits: int
-    planes: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-    """Packed: key bits, low bits and high bits of the intensities."""
 
 
 class KeyGatherer:
     """Keeps three bits a key bit until the block is complete, then unpacks them once."""
 
     def __init__(self) -> None:
-        self._parts: list[_Part] = []
+        self._parts: list[KeyPlanes] = []
         self.counts: ByIntensity = (0, 0, 0)
 
-    def add(self, bits: Bits, intensities: npt.NDArray[np.uint8]) -> None:
-        self._parts.append(
-            _Part(
-                bits.size,
-                (
-                    np.packbits(bits, bitorder="little"),
-                    np.packbits(intensities & 1, bitorder="little"),
-                    np.packbits(intensities >> 1, bitorder="little"),
-                ),
-            )
-        )
-        self.counts = add_counts(self.counts, count_intensities(intensities))
+    def add(self, part: KeyPlanes) -> None:
+        """Add some bits, which are wiped with the rest."""
+        self._parts.append(part)
+        self.counts = add_counts(self.counts, part.counts)
 
     def finish(
         self, block_no: BlockNo, *, test: ByIntensity, test_errors: ByIntensity

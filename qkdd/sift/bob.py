@@ -1,18 +1,21 @@
 """Bob's end of sifting: he says where he clicked, and learns what stays."""
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.base.bits import Bits, unpack
+from qkdd.base.bits import packed
 from qkdd.base.counts import ByIntensity
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
-from qkdd.base.light import Basis, Intensity
-from qkdd.sift.block import KeyGatherer, SiftedBlock, add_counts, count_intensities
-from qkdd.sift.clicks import CHUNK_CLICKS, ClickStore
+from qkdd.kernels.sifting import kept_counts, sift_bob
+from qkdd.sift.block import KeyGatherer, SiftedBlock, add_counts
+from qkdd.sift.clicks import CHUNK_CLICKS, ClickChunk, ClickStore
 from qkdd.sift.messages import Clicks, Kept, TestErrors
+
+Packed: TypeAlias = npt.NDArray[np.uint8]
 
 
 class BobSifter:
@@ -80,19 +83,13 @@ class BobSifter:
         """
         self._expect(message)
         chunk = self._clicks.chunk(message.chunk)
-        bases = np.unpackbits(chunk.bases, count=chunk.n_clicks, bitorder="little")
-        kept, intensities, test_bits = read_kept(message, bases)
-        bits = np.unpackbits(chunk.bits, count=chunk.n_clicks, bitorder="little")
-        kept_bits = bits[kept]
-        in_test = bases[kept] == Basis.TEST
-        tested = intensities[in_test]
-        self._test = add_counts(self._test, count_intensities(tested))
-        wrong = tested[kept_bits[in_test] != test_bits]
-        self._test_errors = add_counts(self._test_errors, count_intensities(wrong))
-        key_bits = kept_bits[~in_test]
-        self._key.add(key_bits, intensities[~in_test])
-        for array in (bits, kept_bits, key_bits):
-            array.fill(0)
+        found = sift_bob(chunk.bases, chunk.bits, chunk.n_clicks, *read_kept(message, chunk))
+        if found.n_both:
+            found.key.planes[0].fill(0)
+            raise PeerError(f"Kept chunk {message.chunk}: a pulse cannot be weak and vacuum")
+        self._test = add_counts(self._test, found.test)
+        self._test_errors = add_counts(self._test_errors, found.wrong)
+        self._key.add(found.key)
         self._clicks.wipe_chunk(message.chunk)
         self._n_received += 1
         if not self.complete:
@@ -121,28 +118,14 @@ class BobSifter:
             raise PeerError(f"Kept chunk {message.chunk} where {self._n_received} is due")
 
 
-def read_kept(
-    message: Kept, bases: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8], Bits]:
-    """Check and unpack an answer to clicks in ``bases``.
-
-    Returns
-    -------
-    kept : (n_clicks,) bool
-    intensities : (n_kept,) uint8
-    test_bits : (n_kept in the test basis,) uint8
-    """
+def read_kept(message: Kept, chunk: ClickChunk) -> tuple[Packed, Packed, Packed, Packed]:
+    """Check the sizes of an answer to a chunk; return its four packed fields."""
     try:
-        kept = unpack(message.kept, bases.size).view(np.bool_)
-        n_kept = int(np.count_nonzero(kept))
-        weak = unpack(message.weak, n_kept)
-        vacuum = unpack(message.vacuum, n_kept)
-        n_test = int(np.count_nonzero(kept & (bases == Basis.TEST)))
-        test_bits = unpack(message.test_bits, n_test)
+        kept = packed(message.kept, chunk.n_clicks)
+        n_kept, n_test = kept_counts(kept, chunk.bases)
+        weak, vacuum = packed(message.weak, n_kept), packed(message.vacuum, n_kept)
+        return kept, weak, vacuum, packed(message.test_bits, n_test)
     except ValueError as error:
         raise PeerError(
             f"Kept chunk {message.chunk} of block {message.block_no}: {error}"
         ) from error
-    if np.any(weak & vacuum):
-        raise PeerError(f"Kept chunk {message.chunk}: a pulse cannot be weak and vacuum")
-    return kept, weak * np.uint8(Intensity.WEAK) + vacuum * np.uint8(Intensity.VACUUM), test_bits

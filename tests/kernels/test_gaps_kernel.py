@@ -1,0 +1,63 @@
+"""The kernel of gaps: the twin's answer from every variant, to the word, and its errors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qkdd.kernels import gaps as kernel
+
+each_variant = pytest.mark.parametrize("variant", kernel.backends())
+
+
+def both(variant: str, function, *arguments):
+    """Return what a variant and the twin say, an error by its words."""
+    said = []
+    for name in (variant, kernel.TWIN):
+        kernel.force(name)
+        try:
+            said.append(function(*arguments))
+        except ValueError as error:
+            said.append(str(error))
+        finally:
+            kernel.force(None)
+    return said
+
+
+@each_variant
+@given(
+    st.lists(st.integers(1, 400_000), max_size=60), st.integers(-1, 10**9), st.integers(1, 10**6)
+)
+def test_gaps_are_those_of_the_twin_and_come_back(variant, gaps, start, frame) -> None:
+    slots = start % 1000 + np.cumsum(np.array(gaps, np.int64))
+    slots, previous = slots.astype(np.uint32), start % 1000
+    fast, twin = both(variant, kernel.encode, slots, previous)
+    assert fast.tolist() == twin.tolist()
+    for back, lowest in both(variant, kernel.decode, fast, previous, slots.size, frame):
+        assert back.tolist() == slots.tolist()
+        assert lowest == min((slots % frame).tolist(), default=2**63 - 1)
+
+
+@each_variant
+@given(
+    st.lists(st.sampled_from([0, 1, 7, 65_534, 65_535]), max_size=12),
+    st.integers(0, 12),
+    st.integers(-1, 10**10),
+)
+def test_any_words_are_read_or_refused_as_by_the_twin(variant, words, n_clicks, previous) -> None:
+    array = np.array(words, "<u2")
+    fast, twin = both(variant, kernel.decode, array, previous, n_clicks, 1000)
+    if isinstance(twin, str):
+        assert fast == twin
+    else:
+        assert (fast[0].tolist(), fast[1]) == (twin[0].tolist(), twin[1])
+
+
+@each_variant
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6), st.integers(-(2**40), 2**33))
+def test_any_slots_are_written_or_refused_as_by_the_twin(variant, slots, previous) -> None:
+    previous = max(previous, slots[0] - 2**24)
+    fast, twin = both(variant, kernel.encode, np.array(slots, np.uint32), previous)
+    assert (fast if isinstance(fast, str) else fast.tolist()) == (
+        twin if isinstance(twin, str) else twin.tolist()
+    )
