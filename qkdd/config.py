@@ -59,6 +59,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
+    """Certificates that are refused although an authority of ``ca`` has signed them."""
     status_socket: Path = Path("qkdd.sock")
 
 
@@ -251,6 +253,8 @@ def _files(relay: Relay) -> Iterator[tuple[str, Path]]:
     yield "node.certificate", relay.node.certificate
     yield "node.key", relay.node.key
     yield "node.ca", relay.node.ca
+    if relay.node.crl is not None:
+        yield "node.crl", relay.node.crl
     yield "store.master_key", relay.store.master_key
     for number, link in enumerate(relay.links):
         if link.transmitter is not None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "pki": "qkdd.cli.pki",
     "plan": "qkdd.cli.plan",
     "psk": "qkdd.cli.psk",
+    "reload": "qkdd.cli.reload",
     "run": "qkdd.cli.run",
     "safe": "qkdd.cli.safe",
     "status": "qkdd.cli.status",

@@ -25,11 +25,18 @@ def _names(_context: click.Context, _parameter: click.Parameter, names: tuple[st
 @click.option("--node", "nodes", multiple=True, callback=_names, help="A relay; repeatable.")
 @click.option("--sae", "saes", multiple=True, callback=_names, help="An application; repeatable.")
 @click.option("--host", "hosts", multiple=True, help="Host name or address of the relays.")
+@click.option("--revoke", multiple=True, callback=_names, help="Takes one back; repeatable.")
 @click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650))
 def pki(
-    folder: Path, nodes: tuple[str, ...], saes: tuple[str, ...], hosts: tuple[str, ...], days: int
+    folder: Path,
+    nodes: tuple[str, ...],
+    saes: tuple[str, ...],
+    hosts: tuple[str, ...],
+    revoke: tuple[str, ...],
+    days: int,
 ) -> None:
     """Make certificates in FOLDER, and the authority that signs them if there is none yet.
+    What --revoke names is added to the revocation list ca.crl, first of all.
 
     A test authority: its key lies unencrypted in FOLDER. Private keys are readable by their
     owner only. Exit status: 0 done, 1 could not write, 2 usage.
@@ -37,6 +44,9 @@ def pki(
     now = datetime.datetime.now(datetime.UTC)
     try:
         authority = Authority.open_or_create(folder, now=now, days=days)
+        if revoke:
+            taken_back = [folder / f"{name}.pem" for name in revoke]
+            click.echo(f"revoked: {authority.revoke(taken_back, now=now, days=days)}")
         for node in nodes:
             issued = authority.issue_node(node, now=now, days=days, hosts=hosts or DEFAULT_HOSTS)
             click.echo(f"node {node}: {issued.certificate}")

@@ -33,7 +33,7 @@ def run(config: Path) -> None:
     manager = ServiceManager.named_by(os.environ, os.getpid())
     faulthandler.enable(all_threads=True)  # SIGABRT of the watchdog shows where; no variables
     try:
-        trio.run(lambda: run_relay(load(config), manager))
+        trio.run(lambda: run_relay(load(config), manager, lambda: load(config)))
     except* (ConfigError, EntropyFailed, StoreError, OSError) as errors:
         raise click.ClickException("; ".join(reasons(errors))) from errors
 

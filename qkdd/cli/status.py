@@ -1,6 +1,7 @@
 """``qkdd status``: what a running relay says about its links."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -43,15 +44,18 @@ def status(config: Path, *, as_json: bool) -> None:
         click.echo(describe_lane(lane))
 
 
-def ask(path: Path) -> bytes:
-    """Read one snapshot from a relay's status socket."""
+def ask(path: Path, word: str = "", *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Read one snapshot from a relay's status socket, or what becomes of a command."""
     text = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(TIMEOUT_S)
+        asking.settimeout(timeout_s)
         try:
             asking.connect(str(path))
         except OSError as error:
             raise OSError(f"no relay answers at {path}: {error.strerror}") from error
+        with suppress(BrokenPipeError, ConnectionResetError):  # then the answer is cut short
+            asking.sendall(word.encode())
+            asking.shutdown(socket.SHUT_WR)
         while received := asking.recv(65_536):
             text += received
     return text

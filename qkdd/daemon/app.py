@@ -24,23 +24,24 @@ from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay, host_and_port
 from qkdd.daemon import metrics
+from qkdd.daemon.control import Control
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.kernels import kernel_backends, tell_backends
 from qkdd.daemon.key_office import KeyOffice
 from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.link import LinkService
+from qkdd.daemon.reception import Reception
+from qkdd.daemon.reload import Reloader, trust_files
 from qkdd.daemon.service_manager import NOBODY, ServiceManager
 from qkdd.daemon.session import LinkEnd
 from qkdd.daemon.status import LinkStatus, RelaySnapshot, in_one_line, serve_status
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.watchdog import Loop, ask_store, tell_life
 from qkdd.keys.store import KeyStore
-from qkdd.net.delivery import Delivery
-from qkdd.net.https import HttpsServer, server_context
 from qkdd.net.plain_http import serve_page
 from qkdd.net.settings import MetricsSettings
-from qkdd.net.tls import accepting_context, dialling_context
+from qkdd.net.trust import TrustKeeper, read_trust
 from qkdd.station.entropy import CheckedEntropy, open_entropy
 
 log = structlog.get_logger(__name__)
@@ -73,17 +74,26 @@ class LinkAccount:
     auth_left_bits: int
 
 
-async def run_relay(relay: Relay, manager: ServiceManager = NOBODY) -> None:
-    """Run a relay until SIGTERM or SIGINT; ``manager`` hears once everything listens."""
+async def run_relay(
+    relay: Relay, manager: ServiceManager = NOBODY, reread: Callable[[], Relay] | None = None
+) -> None:
+    """Run a relay until SIGTERM or SIGINT; ``manager`` hears once everything listens.
+
+    SIGHUP takes over what may change of the configuration, which ``reread`` reads again.
+    """
     _harden()
     tell_backends()
     async with open_entropy(relay.entropy) as entropy, open_store(relay, entropy) as store:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                await nursery.start(_serve, relay, store, entropy, manager)
+                start = partial(_serve, reread=reread or (lambda: relay))
+                control = await nursery.start(start, relay, store, entropy, manager)
                 log.info("relay ready", node=relay.node.id, links=len(relay.links))
                 manager.tell("READY=1")
                 async for number in signals:
+                    if number == signal.SIGHUP:
+                        await control.carry_out("reload")
+                        continue
                     log.info("stopping", signal=signal.Signals(number).name)
                     manager.tell("STOPPING=1")
                     nursery.cancel_scope.cancel()
@@ -108,9 +118,11 @@ async def _serve(
     entropy: CheckedEntropy,
     manager: ServiceManager,
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    reread: Callable[[], Relay],
+    task_status: trio.TaskStatus[Control] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     store = StoreService(key_store)
+    trust = TrustKeeper(read_trust(trust_files(relay.node)))
     statuses = {LinkId(link.name): _link_status(link) for link in relay.links}
     accounts = {name: LinkAccount({}, 0) for name in statuses}
     office = KeyOffice(
@@ -125,6 +137,9 @@ async def _serve(
         NodeId(relay.node.id), relay.delivery.homes, relay.lane_times, relay.places
     )
     lanes = Lanes(relay.places, links, relay.lane_times, store, lane_desk, entropy=entropy)
+    reception = Reception(office, relay.delivery, relay.store, trust)
+    takers = (reception.take, lane_desk.take)
+    control = Control(manager, Reloader(relay, reread, trust, takers))
     started_s = trio.current_time()
     snapshot = partial(_snapshot, relay, statuses, accounts, lanes, entropy, started_s)
     async with trio.open_nursery() as users:
@@ -132,18 +147,21 @@ async def _serve(
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(_gather, store, accounts)
-                await nursery.start(serve_status, relay.node.status_socket, snapshot)
+                socket = relay.node.status_socket
+                await nursery.start(serve_status, socket, snapshot, control.carry_out)
                 await nursery.start(lanes.run)
-                await nursery.start(_deliver, relay, office)
+                await nursery.start(reception.run)
                 if relay.metrics is not None:
                     await nursery.start(_serve_metrics, relay.metrics, snapshot)
                 for link in relay.links:
                     status = statuses[LinkId(link.name)]
-                    service = _link_service(relay, link, store, office, lanes, status, entropy)
+                    service = _link_service(
+                        relay, link, store, office, lanes, status, entropy, trust
+                    )
                     await nursery.start(service.run)
                 if manager.address is not None:
                     nursery.start_soon(_live, manager, store, statuses)
-                task_status.started()
+                task_status.started(control)
         finally:
             store.stop()
 
@@ -157,23 +175,6 @@ async def _live(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask_store, store, writer)
         nursery.start_soon(tell_life, manager, loops, lambda: in_one_line(statuses.values()))
-
-
-async def _deliver(
-    relay: Relay,
-    office: KeyOffice,
-    *,
-    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    node, delivery = relay.node, relay.delivery
-    server = HttpsServer(
-        Delivery(office, delivery, relay.store).handle,
-        known=delivery.homes,
-        max_connections_per_sae=delivery.max_connections_per_sae,
-    )
-    host, port = host_and_port(delivery.listen)
-    context = server_context(node.certificate, node.key, node.ca)
-    await server.serve(host, port, context, task_status=task_status)
 
 
 async def _serve_metrics(
@@ -201,9 +202,8 @@ def _link_service(
     lanes: Lanes,
     status: LinkStatus,
     entropy: Entropy,
+    trust: TrustKeeper,
 ) -> LinkService:
-    node = relay.node
-    files = (node.certificate, node.key, node.ca)
     settings = DistilSettings(
         LinkId(link.name), link.light, link.intensities, link.reconcile, link.proof
     )
@@ -225,7 +225,7 @@ def _link_service(
         with read_secret(path, BOARD_KEY_BYTES, "board key") as key:
             board_key = bytes(key.reveal())
     end = LinkEnd(link, settings, ours, store, office, lanes, status, entropy, board_key)
-    return LinkService(NodeId(node.id), end, dialling_context(*files), accepting_context(*files))
+    return LinkService(NodeId(relay.node.id), end, trust)
 
 
 def read_secret(path: Path, n_bytes: int, what: str, *, guarded: bool = True) -> Secret:

@@ -34,6 +34,11 @@ class KeyOffice:
         self._limits = limits
         self._desks: dict[LinkId, KeyDesk] = {}
 
+    def take(self, delivery: DeliverySettings) -> None:
+        """Serve by these settings from the next request on."""
+        self._homes = delivery.homes
+        self._max_sae_ids = delivery.max_sae_id_count
+
     def open_desk(self, link: LinkId, desk: KeyDesk) -> None:
         self._desks[link] = desk
 

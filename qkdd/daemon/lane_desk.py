@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from qkdd.base.ids import NodeId
 from qkdd.daemon.clock import clock_offset_s
+from qkdd.deliver.settings import DeliverySettings
 from qkdd.relay.epochs import Epochs
 from qkdd.relay.place import Place
 from qkdd.relay.settings import ENDS, Lane, LaneTimes
@@ -62,6 +63,10 @@ class LaneDesk:
     def view(self, lane: str) -> LaneView | None:
         """The lane of this name, if one of its ends is here."""
         return next((view for view in self._views if view.settings.id == lane), None)
+
+    def take(self, delivery: DeliverySettings) -> None:
+        """Know the SAEs of these settings from now on."""
+        self._homes = delivery.homes
 
     def lane(self, for_node: NodeId) -> LaneView | None:
         """The first lane to ``for_node`` that is for any two SAEs."""

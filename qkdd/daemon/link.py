@@ -1,6 +1,5 @@
 """One end of a link: dial or listen, open sessions, and open them again when they break."""
 
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from qkdd.net.hello import Hello
 from qkdd.net.opening import Opening, accept_session, dial_session
 from qkdd.net.peer import AuthKeys, PeerSession
 from qkdd.net.tls import TlsStream, accept_tls, dial_tls
+from qkdd.net.trust import TrustKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -37,15 +37,12 @@ MAY_FAIL = (LinkLost, PeerError, SecurityAlarm, OutOfKey, StoreError, OSError, t
 class LinkService:
     """Runs one link for as long as the relay lives."""
 
-    def __init__(
-        self, node: NodeId, end: LinkEnd, dialling: ssl.SSLContext, accepting: ssl.SSLContext
-    ) -> None:
+    def __init__(self, node: NodeId, end: LinkEnd, trust: TrustKeeper) -> None:
         self._node = node
         self._end = end
         self._config: Link = end.config
         self._link = LinkId(end.config.name)
-        self._dialling = dialling
-        self._accepting = accepting
+        self._trust = trust
         self._state: StoreState | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -79,18 +76,19 @@ class LinkService:
         with trio.fail_after(OPEN_TIMEOUT_S):
             raw = await trio.open_tcp_stream(host, port)
 
-            async def dial(raw: trio.SocketStream) -> PeerSession:
-                tls = await dial_tls(raw, self._dialling, expected=NodeId(self._config.peer))
-                return await dial_session(tls, opening)
+            async def dial(raw: trio.SocketStream) -> tuple[PeerSession, TlsStream]:
+                trust, peer = self._trust.now, NodeId(self._config.peer)
+                tls = await dial_tls(raw, trust.dialling, expected=peer, revoked=trust.revoked)
+                return await dial_session(tls, opening), tls
 
-            session = await _opened(raw, dial)
-        await self._run(session)
+            session, tls = await _opened(raw, dial)
+        await self._run(session, tls)
 
     async def _accept(self, listener: trio.SocketListener) -> None:
         tls = await self._peer_at(listener)
         with trio.fail_after(OPEN_TIMEOUT_S):
             session = await accept_session(tls, NodeId(self._config.peer), self._admit)
-        await self._run(session)
+        await self._run(session, tls)
 
     async def _peer_at(self, listener: trio.SocketListener) -> TlsStream:
         """Shake hands with whoever comes, several at a time, until it is the peer.
@@ -100,10 +98,14 @@ class LinkService:
         found: list[TlsStream] = []
         slots = trio.Semaphore(HANDSHAKES_AT_ONCE)
 
+        async def accept(raw: trio.SocketStream) -> tuple[TlsStream, NodeId]:
+            trust = self._trust.now
+            return await accept_tls(raw, trust.accepting, trust.revoked)
+
         async def shake(raw: trio.SocketStream) -> None:
             try:
                 with trio.fail_after(OPEN_TIMEOUT_S):
-                    tls, node = await _opened(raw, lambda raw: accept_tls(raw, self._accepting))
+                    tls, node = await _opened(raw, accept)
             except (LinkLost, PeerError, OSError, trio.TooSlowError) as error:
                 reason = str(error) or f"no handshake within {OPEN_TIMEOUT_S:g} s"
                 log.warning("stranger turned away", link=self._link, reason=reason)
@@ -125,10 +127,12 @@ class LinkService:
                 nursery.start_soon(shake, await listener.accept())
         return found[0]
 
-    async def _run(self, session: PeerSession) -> None:
+    async def _run(self, session: PeerSession, tls: TlsStream) -> None:
         assert self._state is not None
+        der = tls.getpeercert(binary_form=True)
         try:
-            async with session:
+            async with session, trio.open_nursery() as nursery:
+                nursery.start_soon(self._trust.until_revoked, der)
                 await run_session(self._end, session, self._state)
         finally:
             with trio.CancelScope(shield=True):

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from qkdd.daemon.watchdog import Loop
 RATE_WINDOW_S = 64.0
 STALE_S = 4 * RATE_WINDOW_S
 """After this time a block says nothing about the light that is there now."""
+WORD_TIMEOUT_S, SEND_TIMEOUT_S = 0.2, 2.0
+MAX_WORD_BYTES = 64
 KEY_BITS, AUTH_BITS_PER_KEY = 256, 512
 """A key asked for alone costs four tags: announced, held, confirmed, settled."""
 
@@ -239,13 +241,27 @@ def in_one_line(links: Iterable[LinkStatus]) -> str:
     )
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a command."""
+
+    ok: bool
+    text: str
+
+
+Command = Callable[[str], Awaitable[Answer]]
+
+
 async def serve_status(
     path: Path,
     snapshot: Callable[[], RelaySnapshot],
+    command: Command | None = None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer every connection with one snapshot as JSON, then close it. Owner only (0600)."""
+    """Answer every connection once, as JSON, then close it. Owner only (0600).
+
+    Who says nothing and ends its sentence is told one snapshot; a word is a ``command``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
@@ -257,12 +273,14 @@ async def serve_status(
     listening.listen(8)
 
     async def answer(stream: trio.SocketStream) -> None:
-        with trio.move_on_after(2.0):
+        async with stream:
             try:
-                await stream.send_all(msgspec.json.encode(snapshot()))
+                word = await _word(stream)
+                said = snapshot() if command is None or not word else await command(word)
+                with trio.move_on_after(SEND_TIMEOUT_S):
+                    await stream.send_all(msgspec.json.encode(said))
             except trio.BrokenResourceError:
                 return  # the asker has gone: nothing is lost
-        await stream.aclose()
 
     try:
         await trio.serve_listeners(
@@ -270,6 +288,16 @@ async def serve_status(
         )
     finally:
         path.unlink(missing_ok=True)
+
+
+async def _word(stream: trio.SocketStream) -> str:
+    """Read to the end of the asker's sentence; one that does not come soon is an empty one."""
+    text = b""
+    with trio.move_on_after(WORD_TIMEOUT_S):
+        while len(text) < MAX_WORD_BYTES and (piece := await stream.receive_some(MAX_WORD_BYTES)):
+            text += piece
+        return text.decode(errors="replace").strip()
+    return ""
 
 
 class _Ready:

@@ -46,6 +46,10 @@ class Delivery:
         self._limits = limits
         self._settings = settings
 
+    def take(self, settings: DeliverySettings) -> None:
+        """Serve by these settings from the next request on."""
+        self._settings = settings
+
     async def handle(self, request: HttpRequest) -> Response:
         assert request.caller is not None
         try:

@@ -15,7 +15,9 @@ import h11
 import structlog
 import trio
 
+from qkdd.base.errors import PeerError
 from qkdd.net.identity import sae_candidates
+from qkdd.net.revocation import NONE, Revoked
 
 log = structlog.get_logger(__name__)
 
@@ -68,16 +70,54 @@ def client_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
     return context
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Client:
+    caller: str | None
+    der: bytes | None
+    scope: trio.CancelScope
+
+
 class HttpsServer:
-    """Serves ``handle`` to the SAEs of ``known``."""
+    """Serves ``handle`` to the SAEs of ``known`` whose certificates are not ``revoked``."""
 
     def __init__(
-        self, handle: Handler, *, known: Iterable[str], max_connections_per_sae: int
+        self,
+        handle: Handler,
+        *,
+        known: Iterable[str],
+        max_connections_per_sae: int,
+        revoked: Revoked = NONE,
     ) -> None:
         self._handle = handle
         self._known = frozenset(known)
         self._limit = max_connections_per_sae
+        self._revoked = revoked
+        self._context: ssl.SSLContext | None = None
         self._open: Counter[str | None] = Counter()
+        self._clients: set[_Client] = set()
+
+    def replace(
+        self,
+        context: ssl.SSLContext,
+        *,
+        known: Iterable[str],
+        max_connections_per_sae: int,
+        revoked: Revoked,
+    ) -> None:
+        """Serve by these from now on; whoever would not be let in any more is hung up on."""
+        self._context, self._known = context, frozenset(known)
+        self._limit, self._revoked = max_connections_per_sae, revoked
+        for client in tuple(self._clients):
+            if client.caller not in self._known or self._is_revoked(client.der):
+                client.scope.cancel()
+
+    def _is_revoked(self, der: bytes | None) -> bool:
+        try:
+            self._revoked.check(der)
+        except PeerError as error:
+            log.warning("client turned away", reason=str(error))
+            return True
+        return False
 
     async def serve(
         self,
@@ -89,8 +129,11 @@ class HttpsServer:
     ) -> None:
         """Listen until cancelled; ``task_status`` hears of the listeners (port 0 is allowed)."""
 
+        self._context = context
+
         async def connection(raw: trio.SocketStream) -> None:
-            stream = trio.SSLStream(raw, context, server_side=True, https_compatible=True)
+            assert self._context is not None
+            stream = trio.SSLStream(raw, self._context, server_side=True, https_compatible=True)
             try:
                 await self._connection(stream)
             except (
@@ -109,14 +152,21 @@ class HttpsServer:
     async def _connection(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         with trio.fail_after(HANDSHAKE_TIMEOUT_S):
             await stream.do_handshake()
+        der = stream.getpeercert(binary_form=True)
+        if self._is_revoked(der):
+            return
         caller = next((one for one in sae_candidates(stream) if one in self._known), None)
         if self._open[caller] >= self._limit:
             log.warning("too many connections of one client", sae=caller, limit=self._limit)
             return
+        client = _Client(caller, der, trio.CancelScope())
         self._open[caller] += 1
+        self._clients.add(client)
         try:
-            await self._requests(stream, caller)
+            with client.scope:
+                await self._requests(stream, caller)
         finally:
+            self._clients.discard(client)
             self._open[caller] -= 1
 
     async def _requests(

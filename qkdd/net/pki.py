@@ -8,7 +8,7 @@ reads PEM files and these names.
 import datetime
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,30 @@ class Authority:
     def issue_sae(self, sae: str, *, now: datetime.datetime, days: int) -> Issued:
         """Issue an application's certificate."""
         return self._issue(sae, [x509.UniformResourceIdentifier(SAE_URN + sae)], now=now, days=days)
+
+    def revoke(self, certificates: Iterable[Path], *, now: datetime.datetime, days: int) -> Path:
+        """Take certificates back, beside all that were before; return the list, ``ca.crl``."""
+        path = self._folder / "ca.crl"
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(now)
+            .next_update(now + datetime.timedelta(days=days))
+        )
+        dates = {
+            x509.load_pem_x509_certificate(one.read_bytes()).serial_number: now
+            for one in certificates
+        }
+        if path.exists():
+            before = x509.load_pem_x509_crl(path.read_bytes())
+            dates |= {one.serial_number: one.revocation_date_utc for one in before}
+        for serial, date in dates.items():
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(date)
+            builder = builder.add_revoked_certificate(revoked.build())
+        path.write_bytes(
+            builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        return path
 
     def _issue(
         self, name: str, names: list[x509.GeneralName], *, now: datetime.datetime, days: int

@@ -9,6 +9,7 @@ from cryptography import x509
 from qkdd.base.errors import LinkLost, PeerError
 from qkdd.base.ids import NodeId
 from qkdd.net.pki import NODE_URN
+from qkdd.net.revocation import NONE, Revoked
 
 TlsStream = trio.SSLStream[trio.abc.Stream]
 
@@ -38,31 +39,39 @@ def _context(protocol: int, certificate: Path, key: Path, ca: Path) -> ssl.SSLCo
 
 
 async def dial_tls(
-    stream: trio.abc.Stream, context: ssl.SSLContext, *, expected: NodeId
+    stream: trio.abc.Stream,
+    context: ssl.SSLContext,
+    *,
+    expected: NodeId,
+    revoked: Revoked = NONE,
 ) -> TlsStream:
     """Shake hands as the dialling end, with ``expected`` and nobody else.
 
-    Error handling: PeerError if the certificate is refused or names another node, LinkLost if the
-    connection breaks; the stream is closed then. Time limits are the caller's.
+    Error handling: PeerError if the certificate is refused, ``revoked`` or names another node,
+    LinkLost if the connection breaks; the stream is closed then. Time limits are the caller's.
     """
     tls = trio.SSLStream(stream, context, server_side=False)
-    found = await _shake_hands(tls)
+    found = await _shake_hands(tls, revoked)
     if found != expected:
         await trio.aclose_forcefully(stream)
         raise PeerError(f"certificate of node {found!r}, dialled {expected!r}")
     return tls
 
 
-async def accept_tls(stream: trio.abc.Stream, context: ssl.SSLContext) -> tuple[TlsStream, NodeId]:
+async def accept_tls(
+    stream: trio.abc.Stream, context: ssl.SSLContext, revoked: Revoked = NONE
+) -> tuple[TlsStream, NodeId]:
     """Shake hands as the listening end; return who came. Errors as in :func:`dial_tls`."""
     tls = trio.SSLStream(stream, context, server_side=True)
-    return tls, await _shake_hands(tls)
+    return tls, await _shake_hands(tls, revoked)
 
 
-async def _shake_hands(tls: TlsStream) -> NodeId:
+async def _shake_hands(tls: TlsStream, revoked: Revoked) -> NodeId:
     try:
         await tls.do_handshake()
-        return node_of_certificate(tls.getpeercert(binary_form=True))
+        der = tls.getpeercert(binary_form=True)
+        revoked.check(der)
+        return node_of_certificate(der)
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(tls.transport_stream)
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from qkdd.cli.__main__ import main
 from qkdd.cli.doctor import host
-from qkdd.cli.doctor.files import certificates, disk, permissions
+from qkdd.cli.doctor.files import certificates, disk, permissions, revocation
 from qkdd.cli.doctor.finding import LEVELS, Finding, ok, trouble, warning, worst
 from qkdd.cli.doctor.relay import check_kernels, check_relay
 from qkdd.config import Relay, load
@@ -65,6 +65,17 @@ def test_a_certificate_is_held_against_the_clock(
     own, authority = list(certificates(relay.node, NOW + after_days * DAY))
     assert (own.level, authority.level) == (level, level)
     assert text in own.text
+
+
+@pytest.mark.parametrize(("after_days", "level"), [(0, "ok"), (9, "trouble")])
+def test_a_revocation_list_is_held_against_the_clock(
+    relay: Relay, after_days: int, level: str
+) -> None:
+    folder = relay.node.ca.parent
+    crl = Authority.open_or_create(folder, now=NOW, days=1).revoke([], now=NOW, days=7)
+    assert revocation(crl, relay.node.ca, NOW + after_days * DAY).level == level
+    crl.write_text("nothing")
+    assert revocation(crl, relay.node.ca, NOW).level == "trouble"
 
 
 def other_key(folder: Path) -> None:

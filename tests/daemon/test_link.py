@@ -14,7 +14,8 @@ from qkdd.daemon.link import VANISHED_S, LinkService
 from qkdd.daemon.session import LinkEnd
 from qkdd.daemon.status import LinkStatus
 from qkdd.net.pki import Authority, Issued
-from qkdd.net.tls import TlsStream, accepting_context, dial_tls, dialling_context
+from qkdd.net.tls import TlsStream, dial_tls, dialling_context
+from qkdd.net.trust import TrustFiles, TrustKeeper, read_trust
 from qkdd.station.settings import Instrument, ReceiverSettings
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -74,8 +75,7 @@ class Site:
         self.service = LinkService(
             NodeId("a"),
             cast("LinkEnd", self),  # all of it that is asked for before there is a session
-            dialling_context(*self.contexts["a"]),
-            accepting_context(*self.contexts["a"]),
+            TrustKeeper(read_trust(TrustFiles(*self.contexts["a"]))),
         )
 
     def _files(self, issued: Issued) -> tuple[Path, Path, Path]:

@@ -53,6 +53,10 @@ echo "capabilities=$(sed -n 's/^CapEff:\t//p' "/proc/$pid/status")"
 echo "seccomp=$(sed -n 's/^Seccomp:\t//p' "/proc/$pid/status")"
 echo "core_limit=$(sed -n 's/^Max core file size *\([^ ]*\) .*/\1/p' "/proc/$pid/limits")"
 echo "answers=$($qkdd status a.toml | head -n 1 | cut -d, -f1)"
+systemctl reload "$unit" && echo "reload=$(show ActiveState) $([ "$(show MainPID)" = "$pid" ] && echo same)"
+sed -i 's/8443/8444/' a.toml
+systemctl reload "$unit" 2> /dev/null && echo "bad_reload=taken" || echo "bad_reload=refused $(show ActiveState)"
+sed -i 's/8444/8443/' a.toml
 kill -STOP "$pid"
 wait_for NRestarts 1
 wait_for ActiveState active

@@ -53,6 +53,8 @@ def test_the_service_lives_as_the_operators_document_says(tmp_path: Path) -> Non
         "seccomp": "2",
         "core_limit": "0",
         "answers": "relay a",
+        "reload": "active same",
+        "bad_reload": "refused active",
         "other_pid": "yes",
         "after_stop": "inactive success",
         "safe_runs": "3",

@@ -67,6 +67,8 @@ def test_the_unit_keeps_keys_out_of_dumps_and_swap_and_light_off_after_any_end()
     assert found["Type"] == ["notify"]
     assert found["StateDirectory"] == ["qkdd/%i"]
     assert found["LoadCredentialEncrypted"] == ["master.key:/etc/qkdd/%i.master.key.cred"]
+    (reload,) = found["ExecReload"]
+    assert reload.split()[1:] == ["reload", "/etc/qkdd/%i.toml"]
     (start,), (stop_post,) = found["ExecStart"], found["ExecStopPost"]
     assert start.split()[1:] == ["run", "/etc/qkdd/%i.toml"]
     assert stop_post.split() == [start.split()[0], "safe", start.split()[2]]

@@ -118,6 +118,10 @@ async def ask_status(path: Path) -> bytes | None:
         return None
     text = b""
     async with stream:
+        try:
+            await stream.send_eof()
+        except trio.BrokenResourceError:
+            return None
         while received := await stream.receive_some():
             text += received
     return text or None

@@ -11,18 +11,22 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from qkdd.base.errors import ConfigError
 from qkdd.cli.doctor.finding import Finding, ok, trouble, warning
 from qkdd.config import Node, Relay, is_credential
 from qkdd.net.pki import NODE_URN
+from qkdd.net.revocation import read_crls
 
 WARN_DAYS = 30
 WARN_FREE_BYTES, MIN_FREE_BYTES = 1 << 30, 64 << 20
-RENEW = "renew it, then restart the relay"
+RENEW = "renew it, then qkdd reload"
 
 
 def check_files(relay: Relay, now: datetime.datetime) -> Iterator[Finding]:
     """Yield one finding per certificate question, per secret that is open, and for the disk."""
     yield from certificates(relay.node, now)
+    if relay.node.crl is not None:
+        yield revocation(relay.node.crl, relay.node.ca, now)
     yield from permissions(relay)
     yield disk(relay.store.path.parent)
 
@@ -52,6 +56,17 @@ def certificates(node: Node, now: datetime.datetime) -> Iterator[Finding]:
     if names != [NODE_URN + node.id]:
         shown = ", ".join(names) or "no relay"
         yield trouble("certificate", f"names {shown}, not {NODE_URN}{node.id}", "issue another")
+
+
+def revocation(crl: Path, ca: Path, now: datetime.datetime) -> Finding:
+    """Look at the revocation list: an old one still counts, and lacks who was revoked since."""
+    try:
+        revoked = read_crls(crl, ca)
+    except ConfigError as error:
+        return trouble("revocation list", str(error), "bring the authority's list, PEM")
+    if (overdue := revoked.overdue(now)) is not None:
+        return trouble("revocation list", overdue, "bring it, then qkdd reload")
+    return ok("revocation list", f"{len(revoked.certificates)} certificates are revoked")
 
 
 def _validity(check: str, certificate: x509.Certificate, now: datetime.datetime) -> Finding:

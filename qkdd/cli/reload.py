@@ -1,0 +1,35 @@
+"""``qkdd reload``: a running relay takes new certificates, revocation list and SAEs."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from qkdd.base.errors import ConfigError
+from qkdd.cli.status import ask
+from qkdd.config import load
+from qkdd.daemon.status import Answer
+
+TIMEOUT_S = 20.0
+
+
+@click.command()
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+def reload(config: Path) -> None:
+    """Have the running relay of CONFIG take over certificates, key, authority, revocation list
+    and all of [delivery] but its address; links and light go on.
+
+    Exit status: 0 taken over, 1 refused: all stays as it was (the reason is on stderr), 2 usage.
+    """
+    try:
+        text = ask(load(config, files=False).node.status_socket, "reload", timeout_s=TIMEOUT_S)
+        answer = msgspec.json.decode(text, type=Answer)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    except msgspec.DecodeError as error:
+        raise click.ClickException(
+            f"the relay ended in the middle of its answer: {error}"
+        ) from error
+    if not answer.ok:
+        raise click.ClickException(f"refused, all stays as it was: {answer.text}")
+    click.echo(answer.text)
