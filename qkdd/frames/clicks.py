@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qkdd.base.entropy import Entropy
+from qkdd.kernels.assign import single_detectors
 
 _DICE_AT_ONCE = 1024
-_SINGLE = np.array([0, 0, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0], np.uint8)
 
 
 def _settle(mask: int, dice: int) -> int:
@@ -21,7 +21,6 @@ def _settle(mask: int, dice: int) -> int:
 
 
 _SETTLED = np.array([[_settle(mask, dice) for dice in range(4)] for mask in range(16)], np.uint8)
-_IS_SINGLE = np.array([mask.bit_count() == 1 for mask in range(16)])
 _IS_CROSS = np.array([bool(mask & 3 and mask >> 2) for mask in range(16)])
 
 
@@ -43,8 +42,7 @@ class ClickSettler:
 
     def settle(self, masks: npt.NDArray[np.uint8]) -> Settled:
         """Choose a detector for each (n,) set of detectors; no set is empty."""
-        detectors = _SINGLE[masks]
-        several = np.flatnonzero(~_IS_SINGLE[masks])
+        detectors, several = single_detectors(masks)
         if several.size == 0:
             return Settled(detectors, 0, 0)
         dice = self._throw(several.size)

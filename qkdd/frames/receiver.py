@@ -15,11 +15,10 @@ from qkdd.frames.hunter import Found, Hunter
 from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.frames.start import CalibrationStates
 from qkdd.frames.tracker import Tracker
+from qkdd.kernels.assign import NO_DETECTOR, detectors_of
 
 TAGS_AT_ONCE = 1 << 16
 """A longer TagBlock is taken in pieces: memory does not depend on how the tagger reads."""
-
-_NO_DETECTOR = 255
 
 
 class LightReceiver:
@@ -38,7 +37,7 @@ class LightReceiver:
         _check(plan, settings, detectors)
         self._plan = plan
         self._settings = settings
-        self._detector_of = np.full(256, _NO_DETECTOR, np.uint8)
+        self._detector_of = np.full(256, NO_DETECTOR, np.uint8)
         for channel, detector in detectors.items():
             self._detector_of[channel] = detector
         self._settler = ClickSettler(entropy)
@@ -119,9 +118,9 @@ class LightReceiver:
         for begin in range(0, max(tags.times_ps.size, 1), TAGS_AT_ONCE):
             end = begin + TAGS_AT_ONCE
             times_ps = tags.times_ps[begin:end]
-            detectors = self._detector_of[tags.channels[begin:end]]
-            ours = detectors != _NO_DETECTOR
-            if not ours.all():
+            detectors, n_none = detectors_of(tags.channels[begin:end], self._detector_of)
+            if n_none:
+                ours = detectors != NO_DETECTOR
                 times_ps, detectors = times_ps[ours], detectors[ours]
             until_ps = tags.until_ps
             if end < tags.times_ps.size:

@@ -15,10 +15,18 @@ from qkdd.frames.settings import FrameSettings
 from qkdd.frames.start import CalibrationStates
 from qkdd.kernels.assign import NEVER_PS, Assigned, assign
 
-WINDOW_PULSES = 1_000_000
+WINDOW_PS = 20_000_000_000
+"""A window costs the same however many clicks it has. The clock lags 12 ps behind a frequency that
+drifts by 10 ppb/s, as much again as in half the time (see clock.py)."""
+MIN_WINDOW_PULSES = 1_000_000
 DARK_PS = 200_000_000_000
 """The light is gone if for 200 ms the clicks do not follow the clock."""
 DARK_SIGMA = 5.0
+
+
+def window_pulses(plan: LightPlan) -> int:
+    """Return how many pulses a window has at most."""
+    return max(MIN_WINDOW_PULSES, round(WINDOW_PS / plan.period_ps))
 
 
 class Tracker:
@@ -44,7 +52,8 @@ class Tracker:
         self._clock = clock
         """Anchored where the next window begins."""
         self._last_ps = NEVER_PS
-        self._loop = PhaseLoop(min(WINDOW_PULSES, plan.frame_pulses))
+        self._window_pulses = window_pulses(plan)
+        self._loop = PhaseLoop(min(self._window_pulses, plan.frame_pulses))
         self._slip = SlipAlarm(settings.max_calibration_qber)
         self._recent: deque[tuple[int, int, int]] = deque()
         """Pulses, clicks, clicks near their pulse: of the windows of the last 200 ms."""
@@ -88,7 +97,7 @@ class Tracker:
             span = plan.frame_span(self._frame_of(pulse))
             payload = span.start + plan.calibration_pulses
             end = payload if pulse < payload else span.stop
-        return min(pulse + WINDOW_PULSES, end)
+        return min(pulse + self._window_pulses, end)
 
     def _window(self, stop: int) -> list[Event]:
         begin = self._clock

@@ -65,3 +65,29 @@ int64_t assign_window(
     sums[N_KEPT] = n_kept;
     return i;
 }
+
+/* detector_of has 256 places. Returns how many channels have `none` there. */
+int64_t assign_detectors(const uint8_t *channels, int64_t n, const uint8_t *detector_of, uint8_t none,
+                         uint8_t *detectors)
+{
+    int64_t n_none = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t detector = detector_of[channels[i]];
+        detectors[i] = detector;
+        n_none += detector == none;
+    }
+    return n_none;
+}
+
+/* The detector of each mask with one bit; the places of the others, whose number is returned. */
+int64_t assign_single(const uint8_t *masks, int64_t n, uint8_t *detectors, int64_t *several)
+{
+    int64_t n_several = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t mask = masks[i];
+        detectors[i] = (uint8_t)((mask >> 1 & 1) | (mask >> 2 & 1) << 1 | (mask >> 3 & 1) * 3);
+        several[n_several] = i;
+        n_several += (mask & (mask - 1)) != 0;
+    }
+    return n_several;
+}

@@ -26,6 +26,7 @@ Backend: TypeAlias = Literal["native", "numpy"]
 MAX_WINDOW_SLOTS = 1 << 32
 NEVER_PS = -(1 << 62)
 """A ``last_ps`` that blinds nothing."""
+NO_DETECTOR = 255
 
 _forced: Backend | None = None
 
@@ -195,3 +196,66 @@ def _numpy(
         int(first.size - np.count_nonzero(kept)),
         int(n_tags - np.count_nonzero(live)),
     )
+
+
+def detectors_of(
+    channels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Look up the detector of each channel.
+
+    Parameters
+    ----------
+    channels : (n,) uint8
+    table : (256,) uint8
+        Channel -> detector, or ``NO_DETECTOR``.
+
+    Returns
+    -------
+    detectors : (n,) uint8
+    n_none : int
+        How many channels have no detector.
+    """
+    if table.shape != (256,):
+        raise ValueError(f"a table of {table.shape} channels")
+    if backend() == "numpy":
+        detectors = table[channels]
+        return detectors, int(np.count_nonzero(detectors == NO_DETECTOR))
+    detectors = np.empty(channels.size, np.uint8)
+    n_none = lib.assign_detectors(
+        ffi.from_buffer("uint8_t[]", np.ascontiguousarray(channels)),
+        channels.size,
+        ffi.from_buffer("uint8_t[]", table),
+        NO_DETECTOR,
+        ffi.from_buffer("uint8_t[]", detectors),
+    )
+    return detectors, n_none
+
+
+def single_detectors(
+    masks: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the detector of each set of one detector, and where the larger sets are.
+
+    Parameters
+    ----------
+    masks : (n,) uint8, 1 to 15
+        Bit d set: detector d fired.
+
+    Returns
+    -------
+    detectors : (n,) uint8
+        Of no meaning where a set is larger.
+    several : (m,) int64
+    """
+    if backend() == "numpy":
+        detectors = (masks >> 1 & 1 | (masks >> 2 & 1) << 1 | (masks >> 3 & 1) * 3).astype(np.uint8)
+        return detectors, np.flatnonzero(masks & (masks - 1))
+    detectors = np.empty(masks.size, np.uint8)
+    several = np.empty(masks.size, np.int64)
+    n_several = lib.assign_single(
+        ffi.from_buffer("uint8_t[]", np.ascontiguousarray(masks)),
+        masks.size,
+        ffi.from_buffer("uint8_t[]", detectors),
+        ffi.from_buffer("int64_t[]", several),
+    )
+    return detectors, several[:n_several].copy()

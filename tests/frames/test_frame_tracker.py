@@ -9,14 +9,15 @@ from qkdd.frames.clicks import ClickSettler
 from qkdd.frames.clock import PulseClock
 from qkdd.frames.events import CalibrationMeasured, DetectedFrame
 from qkdd.frames.settings import FrameSettings
-from qkdd.frames.tracker import WINDOW_PULSES, Tracker
+from qkdd.frames.tracker import Tracker, window_pulses
 from tests.frames.synthetic_light import states
 
 PLAN = LightPlan(frame_pulses=3_000_000, calibration_pulses=50_000, ramp_frames=(2,))
 FRAME = 1
 SPAN = PLAN.frame_span(FRAME)
 PAYLOAD = SPAN.start + PLAN.calibration_pulses
-EDGE = PAYLOAD + WINDOW_PULSES
+WINDOW = window_pulses(PLAN)
+EDGE = PAYLOAD + WINDOW
 PERIOD_PS = 10_000
 ANCHOR_PS = 10**15
 
@@ -74,12 +75,12 @@ def test_the_first_payload_pulse_is_payload_and_the_last_calibration_pulse_is_no
 
 def test_counts_of_all_windows_of_the_payload_add_up() -> None:
     pulses, late_ps = [], {}
-    for window in range(3):
-        first = PAYLOAD + window * WINDOW_PULSES + 100
+    for window in range(2):
+        first = PAYLOAD + window * WINDOW + 100
         pulses += [first, first + 2, first + 50]
         late_ps[first + 50] = 3_000
     frame = detected(track([SPAN.start + 5, SPAN.start + 6, *pulses], late_ps))
-    assert (frame.slots.size, frame.n_dead, frame.n_out_of_gate) == (3, 3, 3)
+    assert (frame.slots.size, frame.n_dead, frame.n_out_of_gate) == (2, 2, 2)
 
 
 def test_a_frame_without_a_click_is_a_frame() -> None:

@@ -150,3 +150,26 @@ def test_the_native_kernel_and_its_twin_agree_to_the_bit(
         rest = [getattr(found, field) for field in kernel.Assigned.__slots__[3:]]
         answers.append([found.n_tags, found.slots.tolist(), found.masks.tolist(), *rest])
     assert answers[0] == answers[1]
+
+
+@given(st.binary(max_size=300), st.binary(min_size=256, max_size=256))
+def test_variants_look_up_the_same_detectors(channels: bytes, table: bytes) -> None:
+    asked, known = np.frombuffer(channels, np.uint8), np.frombuffer(table, np.uint8)
+    for name in BACKENDS:
+        kernel.force(name)
+        detectors, n_none = kernel.detectors_of(asked, known)
+        assert detectors.tolist() == [table[channel] for channel in channels]
+        assert n_none == detectors.tolist().count(kernel.NO_DETECTOR)
+    kernel.force(None)
+
+
+@given(st.lists(st.integers(1, 15), max_size=300))
+def test_variants_find_the_single_detectors_and_the_same_larger_sets(masks: list[int]) -> None:
+    singles = {1: 0, 2: 1, 4: 2, 8: 3}
+    for name in BACKENDS:
+        kernel.force(name)
+        detectors, several = kernel.single_detectors(np.array(masks, np.uint8))
+        assert several.tolist() == [i for i, mask in enumerate(masks) if mask not in singles]
+        for mask, detector in zip(masks, detectors.tolist(), strict=True):
+            assert detector == singles.get(mask, detector)
+    kernel.force(None)
