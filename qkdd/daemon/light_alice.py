@@ -30,8 +30,9 @@ log = structlog.get_logger(__name__)
 
 READY_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 15.0
-POLL_S = 0.1
-POLLS_PER_LASER_CHECK = 10
+POLL_S = 0.25
+"""A quarter of the encoder's watchdog. A block that has ended waits no longer than its clicks."""
+POLLS_PER_LASER_CHECK = 4
 TAP_EVERY_S = 0.5
 """The shortest block of any use has a few readings; a meter that averages takes a tenth of it."""
 
