@@ -114,10 +114,11 @@ class NetworkRun:
             await trio.sleep(POLL_S)
 
     def _hear(self, tallies: list[Tally]) -> None:
-        before = set(self.watch.first_key_s)
+        waited = {name for name, lane in self.watch.lanes.items() if lane.first_key_s is None}
         self.watch.told(tallies, self._now_s())
-        for lane in self.watch.first_key_s.keys() - before:
-            self._teller.say(f"lane {lane}: first key at both ends", self._now_s())
+        for name in sorted(waited):
+            if self.watch.lanes[name].first_key_s is not None:
+                self._teller.say(f"lane {name}: first key at both applications", self._now_s())
 
     def _errand(self) -> Errand:
         ports = self._site.delivery_ports

@@ -71,16 +71,20 @@ def _row(link: WatchedLink) -> list[Text]:
 
 def _lanes(watch: Watch) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("lane", no_wrap=True)
-    for title in ("links", "delivered", "missed", "unequal", "latency"):
+    for title in ("lane", "state"):
+        table.add_column(title, no_wrap=True)
+    for title in ("links", "READY", "void", "delivered", "missed", "unequal", "latency"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("last answer without a key")
-    for lane in watch.network.lanes:
-        tally = watch.tallies[lane.lane.id]
+    for name, lane in watch.lanes.items():
+        tally = lane.tally
         latency = f"{1e3 * tally.latencies_s[-1]:.0f} ms" if tally.latencies_s else "-"
         table.add_row(
-            lane.lane.id,
-            str(lane.lane.n_links),
+            name,
+            Text(lane.state, style="green" if lane.state == "up" else "yellow"),
+            str(lane.lane.lane.n_links),
+            "-" if lane.n_ready is None else str(lane.n_ready),
+            "-" if lane.n_void is None else str(lane.n_void),
             Text(str(tally.delivered), style="green" if tally.delivered else ""),
             Text(str(tally.missed), style="red" if tally.missed else ""),
             Text(str(tally.unequal), style="red" if tally.unequal else ""),

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from qkdd.cli.trunk.application import Tally
 from qkdd.cli.trunk.processes import KindUsage
-from qkdd.cli.trunk.watch import Watch, WatchedLink
+from qkdd.cli.trunk.watch import Watch, WatchedLane, WatchedLink
 from qkdd.daemon.status import LinkSnapshot
 
 
@@ -38,8 +37,17 @@ class LaneSummary(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     last: str
     n_links: int
+    state: str
+    reason: str | None
+    first_ready_s: float | None
     first_key_s: float | None
-    """Since the relays began to start."""
+    """Since the relays began to start: keys READY at both ends, a key at both applications."""
+    ready: int | None
+    """READY keys of epochs to come, at the end of the run."""
+    came: int
+    """Keys that became READY."""
+    void: int | None
+    """Numbers that never will, since the start of the first end."""
     delivered: int
     missed: int
     unequal: int
@@ -83,10 +91,8 @@ def summarise(
     """Put everything together; ``ok`` only if every refresh after a lane's first key was right."""
     network = watch.network
     links = [_link(link) for link in watch.links.values()]
-    lanes = [
-        _lane(watch, lane.lane.id, lane.lane.route, watch.tallies[lane.lane.id])
-        for lane in network.lanes
-    ]
+    lanes = [_lane(lane) for lane in watch.lanes.values()]
+    first_keys = [lane.first_key_s for lane in lanes if lane.first_key_s is not None]
     reason = reason or _complaint(links, lanes)
     goal = network.network.goals.secret_bits_per_s
     started = list(watch.relays_started_s.values())
@@ -100,7 +106,7 @@ def summarise(
         seconds=end_s,
         start_s=max(started) if len(started) == len(network.nodes) else None,
         all_lit_s=max(all_lit) if len(all_lit) == len(links) else None,
-        first_key_s=min(watch.first_key_s.values(), default=None),
+        first_key_s=min(first_keys, default=None),
         links_at_goal=sum((link.secret_bits_per_s or 0) >= goal for link in links),
         keys_delivered=sum(lane.delivered for lane in lanes),
         keys_missed=sum(lane.missed for lane in lanes),
@@ -147,18 +153,25 @@ def _auth_share(end: LinkSnapshot | None) -> float | None:
     ]
 
 
-def _lane(watch: Watch, lane: str, route: Sequence[str], tally: Tally) -> LaneSummary:
+def _lane(watched: WatchedLane) -> LaneSummary:
+    tally, route = watched.tally, watched.lane.lane.route
     ordered = sorted(tally.latencies_s)
 
     def quantile(share: float) -> float | None:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
     return LaneSummary(
-        id=lane,
+        id=watched.lane.lane.id,
         first=route[0],
         last=route[-1],
         n_links=len(route) - 1,
-        first_key_s=watch.first_key_s.get(lane),
+        state=watched.state,
+        reason=next((end.reason for end in watched.ends if end is not None and end.reason), None),
+        first_ready_s=watched.first_ready_s,
+        first_key_s=watched.first_key_s,
+        ready=watched.n_ready,
+        came=watched.n_came,
+        void=watched.n_void,
         delivered=tally.delivered,
         missed=tally.missed,
         unequal=tally.unequal,

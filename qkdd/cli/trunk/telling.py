@@ -53,10 +53,12 @@ class Teller:
 
 
 def _line(watch: Watch, usage: dict[str, KindUsage]) -> str:
-    tallies = watch.tallies.values()
+    tallies = [lane.tally for lane in watch.lanes.values()]
+    n_ready = sum(bool(lane.n_ready) for lane in watch.lanes.values())
     return (
         f"relays {len(watch.relays_started_s)}/{len(watch.network.nodes)}, light {watch.n_lit}/"
-        f"{len(watch.links)}, links with key {watch.n_with_key}, keys "
+        f"{len(watch.links)}, links with key {watch.n_with_key}, lanes READY {n_ready}/"
+        f"{len(watch.lanes)}, keys "
         f"{sum(t.delivered for t in tallies)} delivered, {sum(t.missed for t in tallies)} missed, "
         f"{sum(t.unequal for t in tallies)} unequal; "
         + ", ".join(f"{kind} {used.cpu_s:.0f} s CPU" for kind, used in usage.items())

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from qkdd.cli.trunk.application import Tally
+from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
-from qkdd.network.laid_out import LaidLink, LaidOut
+from qkdd.network.laid_out import LaidLane, LaidLink, LaidOut
 
 
 @dataclass(slots=True)
@@ -66,16 +67,55 @@ class WatchedLink:
         return full[-1].n_secret_bits / full[-1].pulse_seconds if full else None
 
 
+@dataclass(slots=True)
+class WatchedLane:
+    """One lane, seen at its two ends and at its applications."""
+
+    lane: LaidLane
+    tally: Tally
+    ends: list[LaneSnapshot | None] = field(default_factory=lambda: [None, None])
+    """The first node's, the last node's; None while a relay does not answer."""
+    first_ready_s: float | None = None
+    """When both ends first had READY keys."""
+    first_key_s: float | None = None
+    """When both applications had the first key."""
+
+    @property
+    def n_ready(self) -> int | None:
+        """READY keys of epochs to come: what both ends have."""
+        counts = [end.n_ready for end in self.ends if end is not None and end.n_ready is not None]
+        return min(counts) if len(counts) == len(self.ends) else None
+
+    @property
+    def n_came(self) -> int:
+        """Keys that became READY at the last end."""
+        return self.ends[1].n_came if self.ends[1] is not None else 0
+
+    @property
+    def n_void(self) -> int | None:
+        return self.ends[0].n_void if self.ends[0] is not None else None
+
+    @property
+    def state(self) -> str:
+        states = [end.state if end is not None else "down" for end in self.ends]
+        return next((state for state in states if state != "up"), "up")
+
+    def see(self, number: int, end: LaneSnapshot | None, now_s: float) -> None:
+        self.ends[number] = end
+        if self.first_ready_s is None and self.n_ready:
+            self.first_ready_s = now_s
+
+
 class Watch:
     """Everything seen so far."""
 
     def __init__(self, network: LaidOut) -> None:
         self.network = network
         self.links = {link.name: WatchedLink(link) for link in network.links}
-        self.tallies = {lane.lane.id: Tally(lane=lane.lane.id) for lane in network.lanes}
+        self.lanes = {
+            lane.lane.id: WatchedLane(lane, Tally(lane=lane.lane.id)) for lane in network.lanes
+        }
         self.relays_started_s: dict[str, float] = {}
-        self.first_key_s: dict[str, float] = {}
-        """By lane: when both applications had the first key."""
 
     def relay(self, node: str, snapshot: RelaySnapshot | None, now_s: float) -> None:
         """Note what a relay says, or that it says nothing."""
@@ -83,15 +123,20 @@ class Watch:
         for link in self.network.links_of(node):
             number = 0 if node == link.sender else 1
             self.links[link.name].see(number, told.get(link.name), now_s)
+        told_lanes = {lane.id: lane for lane in snapshot.lanes} if snapshot else {}
+        for name, lane in self.lanes.items():
+            route = lane.lane.lane.route
+            if node in (route[0], route[-1]):
+                lane.see(int(node == route[-1]), told_lanes.get(name), now_s)
 
     def told(self, tallies: Iterable[Tally], now_s: float) -> None:
         """Take what the applications tell; latencies come once each."""
         for tally in tallies:
-            before = self.tallies[tally.lane]
-            tally.latencies_s = before.latencies_s + tally.latencies_s
-            self.tallies[tally.lane] = tally
-            if tally.first_key_s is not None:
-                self.first_key_s.setdefault(tally.lane, now_s)
+            lane = self.lanes[tally.lane]
+            tally.latencies_s = lane.tally.latencies_s + tally.latencies_s
+            lane.tally = tally
+            if tally.first_key_s is not None and lane.first_key_s is None:
+                lane.first_key_s = now_s
 
     @property
     def n_lit(self) -> int:
