@@ -105,7 +105,7 @@ class NetworkRun:
     async def _poll(self) -> None:
         """Follow every relay's status, and see that every process lives."""
         while True:
-            for node in self.watch.relays_started_s:
+            for node in list(self.watch.relays_started_s):  # more come while we ask
                 answer = await ask_status(self._site.status_socket(node))
                 snapshot = answer and msgspec.json.decode(answer, type=RelaySnapshot)
                 self.watch.relay(node, snapshot or None, self._now_s())
