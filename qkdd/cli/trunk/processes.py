@@ -8,6 +8,7 @@ import trio
 
 from qkdd.cli.demo.processes import Child, ProcessDied, ask_status, start, start_lab
 from qkdd.cli.trunk.application import Errand, Tally
+from qkdd.cli.trunk.share import be_nice, relay_nice
 from qkdd.cli.trunk.site import Site
 
 RELAYS_AT_ONCE = 3
@@ -79,6 +80,7 @@ class Processes:
             while await ask_status(self._site.status_socket(node)) is None:
                 child.check()
                 await trio.sleep(0.1)
+            be_nice(child.process.pid, relay_nice(len(self._site.network.nodes), len(self.labs)))
             return
         raise ProcessDied(f"{node} did not answer within {RELAY_START_TIMEOUT_S:g} s")
 

@@ -12,7 +12,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from qkdd.cli.demo.files import free_ports, private_file
+from qkdd.cli.demo.files import private_file
+from qkdd.cli.trunk.ports import lasting_ports
 from qkdd.net.pki import Authority
 from qkdd.network.laid_out import LaidLink, LaidOut
 
@@ -34,7 +35,7 @@ class Site:
 
     @classmethod
     def on_free_ports(cls, network: LaidOut, folder: Path) -> "Site":
-        ports = free_ports(len(network.links) + len(network.nodes))
+        ports = lasting_ports(len(network.links) + len(network.nodes))
         links = [link.name for link in network.links]
         return cls(
             network,
