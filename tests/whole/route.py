@@ -56,7 +56,7 @@ class Route:
 
     folder: Path
     nodes: Sequence[str]
-    lab: Child
+    lab: Child | None
     children: dict[str, Child] = field(default_factory=dict)
     snapshots: dict[str, RelaySnapshot] = field(default_factory=dict)
 
@@ -84,9 +84,16 @@ class Route:
         with trio.fail_after(END_TIMEOUT_S):
             return await child.process.wait()
 
+    async def end_lab(self) -> None:
+        """Switch the light of every link off."""
+        if self.lab is not None:
+            lab, self.lab = self.lab, None
+            await _end(lab)
+
     async def look(self) -> None:
-        """Ask every relay for its snapshot; keep the last one of those that do not answer."""
-        for child in (*self.children.values(), self.lab):
+        """Ask every relay for its snapshot; one that does not answer has none."""
+        self.snapshots.clear()
+        for child in (*self.children.values(), *([self.lab] if self.lab else [])):
             child.check()
         for node in self.nodes:
             answer = await ask_status(self.config(node).parent / "qkdd.sock")
@@ -100,6 +107,10 @@ class Route:
     def link(self, node: str, peer: str) -> LinkSnapshot:
         (link,) = [one for one in self.snapshots[node].links if one.peer == peer]
         return link
+
+    def under_way(self, node: str) -> int:
+        """Bits of the lane whose fate is not known at a node."""
+        return sum(one.under_way for one in self.lane(node).lane_account)
 
     async def wait(self, what: str, condition: Callable[[], bool], within_s: float) -> None:
         """Wait until every relay has answered and ``condition`` holds of their snapshots."""
@@ -174,8 +185,9 @@ async def open_route(
         yield route
     finally:
         with trio.CancelScope(shield=True):
-            for child in (*route.children.values(), lab):
+            for child in route.children.values():
                 await _end(child)
+            await route.end_lab()
 
 
 async def _end(child: Child) -> None:

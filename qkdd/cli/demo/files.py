@@ -114,7 +114,9 @@ def write_relays(
 ) -> tuple[RelayFiles, RelayFiles]:
     """Write both relays' configurations around the instruments' resource strings."""
     link_port, port_a, port_b = free_ports(3)
-    light = f"[links.light]\npulse_rate_hz = {pulse_rate_hz}\n"
+    light = ""
+    if pulse_rate_hz != PULSE_RATE_HZ:
+        light = f"[links.light]\npulse_rate_hz = {pulse_rate_hz}\n"
     transmitter = light + "\n".join(
         (
             "[links.transmitter]",
