@@ -13,11 +13,11 @@ from qkdd.daemon.lane_status import LaneStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.keys.lane_book import LaneMemory
 from qkdd.keys.store import KeyStore
-from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, Voided
+from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, TrimPads, Voided
 
 log = structlog.get_logger(__name__)
 
-Kept: TypeAlias = PersistMark | Hold | Ready | PersistVerdict | Voided
+Kept: TypeAlias = PersistMark | TrimPads | Hold | Ready | PersistVerdict | Voided
 
 
 class LaneKeeper:
@@ -49,6 +49,8 @@ class LaneKeeper:
         match action:
             case PersistMark(next_number):
                 await self._store.do(lambda store: store.mark_lane(lane, generation, next_number))
+            case TrimPads(first, end):
+                await self._store.do(lambda store: store.trim_lane_pads(lane, first, end))
             case Hold(confirm, keys):
                 numbers, data = confirm.numbers, encode(confirm)
                 with keys:

@@ -183,6 +183,18 @@ class LaneBook:
         self._rows.add(Shelf(row["lane"], Kind.PAD), [row["end_pair"]], pads)
         self._db.run("UPDATE lanes SET end_pair = end_pair + 1 WHERE lane = ?", row["lane"])
 
+    def trim(self, lane: str, first_pair: int, end_pair: int) -> None:
+        """Cut out every pair but ``first_pair <= n < end_pair``."""
+        row = self.find(lane)
+        if row is None or not row["first_pair"] <= first_pair < end_pair <= row["end_pair"]:
+            raise ValueError(f"lane {lane}: pairs {first_pair} to {end_pair - 1} are not all here")
+        gone = [*range(row["first_pair"], first_pair), *range(end_pair, row["end_pair"])]
+        self._rows.remove(Shelf(lane, Kind.PAD), gone)
+        self._db.run(
+            "UPDATE lanes SET first_pair = ?, end_pair = ? WHERE lane = ?",
+            *(first_pair, end_pair, lane),
+        )
+
     def judge(self, row: sqlite3.Row, verdict: bytes) -> None:
         """Keep the verdict, forget the confirmation."""
         self._db.run(

@@ -94,6 +94,11 @@ class LaneStore(StoreCore):
         held."""
         self._do_lane(lambda: self._lane_stocks.judge(lane, generation, verdict, pair))
 
+    def trim_lane_pads(self, lane: str, first_pair: int, end_pair: int) -> None:
+        """First end: the last end has the pairs ``first_pair <= n < end_pair`` only, for a
+        generation ended with a batch under way; cut the others out of the disk."""
+        self._do_lane(lambda: self._lane_book.trim(lane, first_pair, end_pair))
+
     def lane_tried(self, lane: str, failures: int) -> None:
         """Keep how many bad tags the association has seen."""
         self._do_lane(lambda: self._lane_book.tried(lane, failures))

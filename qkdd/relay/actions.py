@@ -32,6 +32,14 @@ class PersistMark:
     next_number: int
 
 
+@dataclass(frozen=True, slots=True)
+class TrimPads:
+    """First end: keep the pairs ``first_pair <= n < end_pair`` only; the last end has no others."""
+
+    first_pair: int
+    end_pair: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Hold:
     """Last end: keep the unconfirmed keys (32 bytes for each of ``confirm.numbers``) and the very
@@ -73,5 +81,5 @@ class Voided:
 
 
 RelayAction: TypeAlias = SendDown | SendUp
-FirstAction: TypeAlias = SendDown | PersistMark | Ready | PersistVerdict | Voided
+FirstAction: TypeAlias = SendDown | PersistMark | TrimPads | Ready | PersistVerdict | Voided
 LastAction: TypeAlias = SendUp | Hold | Ready | PersistVerdict | Voided

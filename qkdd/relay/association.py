@@ -43,6 +43,8 @@ class Covered:
     count: int
     bitmaps: tuple[bytes, ...]
     flag: bool = False
+    end_pair: int = 0
+    """Of a confirmation: the number behind the last pair that the last end has."""
 
 
 class Association:
@@ -118,6 +120,22 @@ class Association:
                 self._pool.reveal()[at : at + PAIR_BYTES] = bytes(PAIR_BYTES)
             self._next += 1
 
+    def trim(self, first_pair: int, end_pair: int) -> None:
+        """Wipe every pair that the other end does not have (any more).
+
+        Within a generation both ends hold the same pairs whenever a confirmation is verified. A
+        generation that was given up with a batch under way leaves the last end without the pair of
+        that batch, and without what its verdict renewed.
+        """
+        self.spend(first_pair - 1)
+        while self._end > max(end_pair, self._next):
+            self._end -= 1
+            if self._end in self._pads:
+                self._pads.pop(self._end).wipe()
+            else:
+                at = PAIR_BYTES * (self._end - self._start)
+                self._pool.reveal()[at : at + PAIR_BYTES] = bytes(PAIR_BYTES)
+
     def sign(self, way: Way, covered: Covered, keys: Secret) -> bytes:
         """Tag the one message of this direction that its pair will ever carry.
 
@@ -148,7 +166,13 @@ class Association:
     def _header(self, way: Way, covered: Covered, keys: Secret) -> bytes:
         """Return what is hashed before the keys; no two different calls give the same bytes."""
         header = self._context + struct.pack(
-            "<BQQI?", WAYS.index(way), covered.pair, covered.first, covered.count, covered.flag
+            "<BQQQI?",
+            WAYS.index(way),
+            covered.pair,
+            covered.end_pair,
+            covered.first,
+            covered.count,
+            covered.flag,
         )
         for bitmap in covered.bitmaps:
             header += struct.pack("<I", len(bitmap)) + bitmap

@@ -17,6 +17,7 @@ from qkdd.relay.actions import (
     PersistVerdict,
     Ready,
     SendDown,
+    TrimPads,
     Voided,
 )
 from qkdd.relay.association import Association, Covered, NotTheirs
@@ -30,6 +31,9 @@ from qkdd.relay.units import UnitBlock
 
 MAX_UNKNOWN = 16
 """Confirmations in a row of keys that are not here, which nobody can verify."""
+MAX_SKIPPED = 16
+"""Pairs that the first confirmation of a generation may leave out: one for each generation before
+that ended with a batch under way. Later on, a last end that leaves out a pair has another past."""
 ANNOUNCE_STEP = 16
 """Announced together, to share a mark on disk and a tag on each link."""
 
@@ -151,10 +155,12 @@ class FirstEnd:
             return (SendDown(self._verdict),)
         numbers = message.numbers
         known = numbers and numbers[-1] < self._open.next_number
+        next_pair, end_pair = self._association.next_pair, self._association.end
+        n_skipped = MAX_SKIPPED if self._verdict is None else 0
         if (
-            message.pair != self._association.next_pair
+            not next_pair <= message.pair <= next_pair + n_skipped
+            or not message.pair < message.end_pair <= end_pair
             or not known
-            or not self._association.n_pairs
         ):
             return ()  # an old one, or nothing that an honest last end would say
         unknown = [number for number in numbers if not self.down.has(number)]
@@ -162,13 +168,27 @@ class FirstEnd:
             return self._cannot_tell(message, unknown)
         keys = self._keys(numbers)
         with keys:
-            covered = Covered(message.pair, message.first, message.count, (message.held,))
+            covered = Covered(
+                message.pair,
+                message.first,
+                message.count,
+                (message.held,),
+                end_pair=message.end_pair,
+            )
             try:
                 self._association.verify("up", covered, keys, message.tag)
             except NotTheirs:
                 self.n_mismatches += 1
                 return self._refuse(message, numbers)
-            return self._ready(message, numbers, keys)
+            trimmed = self._trim(message.pair, message.end_pair)
+            return (*trimmed, *self._ready(message, numbers, keys))
+
+    def _trim(self, pair: int, end_pair: int) -> tuple[TrimPads, ...]:
+        """Let go of pairs that the last end has not, so that both renew in step."""
+        if pair == self._association.next_pair and end_pair == self._association.end:
+            return ()
+        self._association.trim(pair, end_pair)
+        return (TrimPads(pair, end_pair),)
 
     def _keys(self, numbers: list[int]) -> Secret:
         keys = Secret(UNIT_BYTES * len(numbers))
@@ -206,9 +226,10 @@ class FirstEnd:
 
     def _refuse(self, message: LaneConfirm, void: list[int]) -> tuple[FirstAction, ...]:
         bitmap = bitmap_of(message.run, void)
+        trimmed = self._trim(message.pair, self._association.end)
         verdict = self._sign(message, bitmap_of(message.run, ()), bitmap, False, Secret(0))
         voided = self._void(void, down=False)
-        return (PersistVerdict(verdict), *voided, SendDown(verdict))
+        return (*trimmed, PersistVerdict(verdict), *voided, SendDown(verdict))
 
     def _sign(
         self, message: LaneConfirm, ready: bytes, void: bytes, renew: bool, keys: Secret

@@ -205,13 +205,15 @@ class LastEnd:
         run = Run(numbers[0], numbers[-1] + 1 - numbers[0])
         keys = self._keys(numbers)
         held = bitmap_of(run, numbers)
-        covered = Covered(self._association.next_pair, run.first, run.count, (held,))
+        pair, end_pair = self._association.next_pair, self._association.end
+        covered = Covered(pair, run.first, run.count, (held,), end_pair=end_pair)
         self._held = LaneConfirm(
             lane=self._lane.id,
             generation=self._lane.generation,
             first=run.first,
             count=run.count,
-            pair=covered.pair,
+            pair=pair,
+            end_pair=end_pair,
             held=held,
             tag=self._association.sign("up", covered, keys),
         )

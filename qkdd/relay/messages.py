@@ -80,9 +80,11 @@ class LaneConfirm(LaneRun, frozen=True, kw_only=True):
 
     pair: PairNo
     """Which pair of one-time pads; each serves one confirmation and its verdict."""
+    end_pair: PairNo
+    """The number behind the last pair that the last end has."""
     held: Bitmap
     tag: Tag
-    """Covers lane, generation, direction, range, bitmap and the keys themselves."""
+    """Covers lane, generation, direction, pairs, range, bitmap and the keys themselves."""
 
     @property
     def numbers(self) -> list[int]:

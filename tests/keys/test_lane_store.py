@@ -178,6 +178,21 @@ def test_a_pair_out_of_turn_is_refused_and_changes_nothing(end, pair) -> None:
         end.ready([2])
 
 
+def test_pads_that_the_other_end_lacks_are_cut_out_and_those_between_stay(end) -> None:
+    end.store.trim_lane_pads(LANE, 3, 7)
+    end.kill()
+    memory = end.recall()
+    assert pads(memory) == [pad_of(pair) for pair in range(3, 7)]
+    assert memory.first_pair == 3
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, N_PAIRS + 1), (5, 5), (2**40, 2**41)])
+def test_pads_that_are_not_here_cannot_be_kept(end, first, last) -> None:
+    with pytest.raises(ValueError, match="not all here"):
+        end.store.trim_lane_pads(LANE, first, last)
+    assert len(pads(end.recall())) == N_PAIRS
+
+
 def test_a_number_is_not_ready_twice(end) -> None:
     end.ready([1, 2, 3])
     end.take(2, NEAR, (NEAR, ALSO))

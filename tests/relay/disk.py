@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from qkdd.base.secret import Secret
-from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, Voided
+from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, TrimPads, Voided
 from qkdd.relay.association import Association
 from qkdd.relay.messages import LaneConfirm, LaneVerdict
 from qkdd.relay.settings import Lane
@@ -39,6 +39,9 @@ class Disk:
             case PersistMark():
                 assert action.next_number > self.next_number
                 self.next_number = action.next_number
+            case TrimPads():
+                del self.pairs[action.end_pair :]
+                self.n_spent = action.first_pair
             case Hold():
                 self.held = (action.confirm, bytes(action.keys.reveal()))
                 action.keys.wipe()

@@ -12,7 +12,7 @@ from qkdd.keys.lane_book import LaneMemory
 from qkdd.keys.lane_rows import Kind, Shelf
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
-from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, Voided
+from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, TrimPads, Voided
 from qkdd.relay.association import Association
 from qkdd.relay.messages import LaneConfirm, LaneVerdict
 from qkdd.relay.settings import Lane
@@ -80,6 +80,8 @@ class StoreDisk(Disk):
         match action:
             case PersistMark():
                 self.store.mark_lane(*place, action.next_number)
+            case TrimPads():
+                self.store.trim_lane_pads(self.lane.id, action.first_pair, action.end_pair)
             case Hold():
                 confirm = action.confirm
                 numbers = confirm.numbers

@@ -132,6 +132,7 @@ def test_a_relay_cannot_play_the_last_end() -> None:
         first=bound.first,
         count=16,
         pair=0,
+        end_pair=40,
         held=b"\xff\xff",
         tag=bytes(16),
     )
@@ -208,6 +209,7 @@ def test_confirmations_that_nobody_can_verify_stop_the_lane_at_last() -> None:
             first=unbound,
             count=1,
             pair=pair,
+            end_pair=40,
             held=b"\1",
             tag=bytes(16),
         )
@@ -229,6 +231,7 @@ def test_a_confirmation_without_pads_left_is_not_answered() -> None:
         first=chain.nodes[0].next_number - 100,
         count=1,
         pair=40,
+        end_pair=41,
         held=b"\1",
         tag=bytes(16),
     )

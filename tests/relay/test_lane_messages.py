@@ -43,7 +43,7 @@ ANY_MESSAGE = st.one_of(
         st.binary(min_size=32, max_size=99),
     ),
     st.builds(wire.LaneVoid, **RANGE),
-    st.builds(wire.LaneConfirm, **RANGE, pair=PAIR, held=BITMAP, tag=TAG),
+    st.builds(wire.LaneConfirm, **RANGE, pair=PAIR, end_pair=PAIR, held=BITMAP, tag=TAG),
     st.builds(
         wire.LaneVerdict,
         **RANGE,

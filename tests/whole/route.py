@@ -38,6 +38,8 @@ from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
 from qkdd.keys.lane_rows import Kind, Shelf
 from qkdd.keys.store import KeyStore
 from qkdd.net.pki import Authority
+from tests.chaos.proxy import ChaosProxy, open_proxy
+from tests.whole.bad_network import DIALLED
 from tests.whole.site import POLL_S
 
 LANE = "far"
@@ -107,6 +109,15 @@ class Route:
     def link(self, node: str, peer: str) -> LinkSnapshot:
         (link,) = [one for one in self.snapshots[node].links if one.peer == peer]
         return link
+
+    @asynccontextmanager
+    async def behind_a_proxy(self, node: str) -> AsyncIterator[ChaosProxy]:
+        """Have ``node``, which is not started yet, dial its lower neighbour through a proxy."""
+        text = self.config(node).read_text()
+        (port,) = DIALLED.findall(text)
+        async with open_proxy(int(port)) as proxy:
+            self.config(node).write_text(DIALLED.sub(f'connect = "127.0.0.1:{proxy.port}"', text))
+            yield proxy
 
     def under_way(self, node: str) -> int:
         """Bits of the lane whose fate is not known at a node."""

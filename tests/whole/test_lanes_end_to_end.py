@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.weather import CALM, Weather
 from tests.whole.route import Route, open_route
 
 LANE = "rate_mhz = 4000"
 TIMES = """
-hold_s = 12.0
+hold_s = 8.0
 batch_units = 8
 batch_age_s = 4.0
 retry_s = 1.0
@@ -86,18 +87,25 @@ async def test_a_last_and_a_first_end_that_are_killed_find_each_other_again(
 
 @pytest.mark.slow
 async def test_a_link_that_breaks_is_waited_for_and_its_lane_goes_on(tmp_path: Path) -> None:
-    async with open_route(tmp_path, "n1", "n2", "n3", lane=LANE, times=TIMES) as route:
+    async with (
+        open_route(tmp_path, "n1", "n2", "n3", lane=LANE, times=TIMES) as route,
+        route.behind_a_proxy("n1") as proxy,
+    ):
         await route.start()
         await route.came(8, FIRST_KEYS_S)
-        route.children["n2"].process.send_signal(19)
+        proxy.turn(Weather(blocked=True))
+        proxy.reset()
         await route.wait(
-            "both ends know that they wait",
-            lambda: all(route.lane(end).state == "waiting" for end in ("n1", "n3")),
-            40,
+            "both sides of the break say what they wait for",
+            lambda: (
+                route.lane("n1").reason == "no session with n2"
+                and route.lane("n2").reason == "no session with n1"
+                and route.lane("n1").state == route.lane("n2").state == "waiting"
+            ),
+            NEXT_KEYS_S,
         )
-        assert route.lane("n1").reason == "no session with n2"
-        route.children["n2"].process.send_signal(18)
-        seen = route.lane("n1").n_came
+        seen = max(route.lane(end).n_came for end in ("n1", "n3"))
+        proxy.turn(CALM)
         await route.came(seen + 16, NEXT_KEYS_S)
         await accounts_agree(route)
         await ends_agree(route, seen + 16)
