@@ -32,8 +32,7 @@ from qkdd.frames.events import BlockEnded, DetectedFrame, Event, FrameStartFound
 from qkdd.frames.receiver import LightReceiver
 from qkdd.net.codec import decode_batch, encode_message, join_batch
 from qkdd.net.framing import Kind
-from qkdd.reconcile.alice import AliceReconciler
-from qkdd.reconcile.bob import BobReconciler
+from qkdd.reconcile.ends import alice_end, bob_end
 from qkdd.reconcile.ledger import Ledger
 from qkdd.reconcile.outcome import Reconciled
 from qkdd.reconcile.settings import ReconcileSettings
@@ -202,11 +201,11 @@ class River:
         options = self._settings.reconcile
         bits, intensities = a.key_bits, a.key_intensities
         alice = self.watch(
-            ALICE, "reconcile", AliceReconciler,
+            ALICE, "reconcile", alice_end,
             a.block_no, bits, intensities, qber, options, self._entropy,
         )  # fmt: skip
         bob = self.watch(
-            BOB, "reconcile", BobReconciler, b.block_no, b.key_bits, b.key_intensities, options
+            BOB, "reconcile", bob_end, b.block_no, b.key_bits, b.key_intensities, options
         )
         for syndromes in self.watch.each(ALICE, "reconcile", alice.start()):
             to_bob: Iterable[msgspec.Struct] = (syndromes,)

@@ -24,8 +24,7 @@ from qkdd.daemon.distil import (
     send_each,
 )
 from qkdd.daemon.status import BlockFacts
-from qkdd.reconcile.alice import AliceReconciler
-from qkdd.reconcile.messages import BlockVerdict, Verdicts
+from qkdd.reconcile.ends import OF_BOB, alice_end
 from qkdd.sift.alice import AliceSifter
 from qkdd.sift.block import SiftedBlock
 from qkdd.sift.messages import Clicks, TestErrors
@@ -131,7 +130,7 @@ class AliceDistiller:
                 f"QBER {counts.qber_test:.4f} in the test basis is over {limit:g}: no key can "
                 "come of it, and nothing of it is disclosed"
             )
-        machine = AliceReconciler(
+        machine = alice_end(
             work.block_no,
             sifted.key_bits,
             sifted.key_intensities,
@@ -141,7 +140,7 @@ class AliceDistiller:
         )
         await send_each(self._ties.send, machine.start())
         while machine.result is None:
-            message = await mail.get(Verdicts, BlockVerdict)
+            message = await mail.get(*OF_BOB[settings.reconcile.method])
             for answer in await in_thread(machine.receive, message):
                 await self._ties.send(answer)
         reconciled = machine.result

@@ -21,8 +21,7 @@ from qkdd.daemon.distil import (
     send_each,
 )
 from qkdd.daemon.watchman import Watchman
-from qkdd.reconcile.bob import BobReconciler
-from qkdd.reconcile.messages import BlockHash, Revealed, Syndromes
+from qkdd.reconcile.ends import OF_ALICE, bob_end
 from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
 from qkdd.sift.messages import Kept
@@ -81,11 +80,11 @@ class BobDistiller:
 
     async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
         settings, counts = self._ties.settings, sifted.counts
-        machine = BobReconciler(
+        machine = bob_end(
             work.block_no, sifted.key_bits, sifted.key_intensities, settings.reconcile
         )
         while machine.result is None:
-            message = await mail.get(Syndromes, Revealed, BlockHash)
+            message = await mail.get(*OF_ALICE[settings.reconcile.method])
             for answer in await in_thread(machine.receive, message):
                 await self._ties.send(answer)
         reconciled = machine.result

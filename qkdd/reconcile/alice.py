@@ -12,8 +12,9 @@ from qkdd.base.errors import PeerError
 from qkdd.kernels import ldpc
 from qkdd.reconcile import checks
 from qkdd.reconcile.codes import FRAME_BITS, graph
+from qkdd.reconcile.ending import conclude, hash_of_block
 from qkdd.reconcile.frames import BATCH_FRAMES, Frame, batches, cut
-from qkdd.reconcile.ledger import CHECK_BITS, HASH_BITS, Ledger, error_count_bits
+from qkdd.reconcile.ledger import CHECK_BITS, Ledger
 from qkdd.reconcile.messages import BlockHash, BlockVerdict, Revealed, Syndromes, Verdicts
 from qkdd.reconcile.outcome import Reconciled
 from qkdd.reconcile.settings import ReconcileSettings
@@ -140,28 +141,13 @@ class AliceReconciler:
         )
 
     def _hash_block(self) -> BlockHash:
-        key = checks.draw_block_key(self._entropy)
         self._hashed = True
-        self.ledger.block_hash += HASH_BITS
-        return BlockHash(
-            block_no=self._block_no, hash_key=key, hash=checks.block_hash(self._bits, key)
-        )
+        return hash_of_block(self._block_no, self._bits, self.ledger, self._entropy)
 
     def _conclude(self, message: BlockVerdict) -> None:
         if not self._hashed or self.result is not None:
             raise PeerError(f"a verdict on block {self._block_no}, of which no hash is open")
-        for intensity, (errors, count) in enumerate(zip(message.errors, self._counts, strict=True)):
-            if not 0 <= errors <= (count if message.equal else 0):
-                raise PeerError(f"{errors} errors in {count} bits of intensity {intensity}")
-        self.ledger.verdict += 1
-        self.ledger.error_counts += error_count_bits(self._bits.size)
-        self.result = Reconciled(
-            block_no=self._block_no,
-            ok=message.equal,
-            bits=self._bits,
-            key_errors=message.errors,
-            ledger=self.ledger,
-        )
+        self.result = conclude(message, self._bits, self._counts, self.ledger)
 
     def _slice(self, frame: Frame) -> Bits:
         return self._bits[frame.start : frame.start + frame.size]

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.base.bits import Bits, pack, packed_bytes, unpack
+from qkdd.base.bits import Bits, pack
 from qkdd.base.errors import PeerError
 from qkdd.reconcile import checks
 from qkdd.reconcile.decoding import Decoder
+from qkdd.reconcile.ending import compare, count_errors
 from qkdd.reconcile.frames import BATCH_FRAMES, Frame, batches, cut
-from qkdd.reconcile.ledger import CHECK_BITS, HASH_BITS, Ledger, error_count_bits
+from qkdd.reconcile.ledger import CHECK_BITS, Ledger
 from qkdd.reconcile.messages import BlockHash, BlockVerdict, Revealed, Syndromes, Verdicts
 from qkdd.reconcile.outcome import Reconciled
+from qkdd.reconcile.parts import unpacked
 from qkdd.reconcile.settings import ReconcileSettings
 
 
@@ -101,7 +103,7 @@ class BobReconciler:
         if any(not 0 <= check < 1 << CHECK_BITS for check in message.checks):
             raise PeerError(f"a frame check is not a number of {CHECK_BITS} bits")
         parts = [
-            _unpacked(part, frame.size if frame.code is None else frame.code.check_bits(0))
+            unpacked(part, frame.size if frame.code is None else frame.code.check_bits(0))
             for part, frame in zip(message.parities, mine, strict=True)
         ]
         if self._decoder is None:
@@ -147,7 +149,7 @@ class BobReconciler:
         for part, item in zip(message.parts, batch.open, strict=True):
             assert item.frame.code is not None
             n_bits = item.frame.size if whole else item.frame.code.check_bits(message.round_no)
-            parts.append(_unpacked(part, n_bits))
+            parts.append(unpacked(part, n_bits))
         batch.round_no = message.round_no
         for bits, item in zip(parts, batch.open, strict=True):
             if whole:
@@ -194,37 +196,11 @@ class BobReconciler:
     def _replace(self, frame: Frame, bits: Bits) -> None:
         """Take Alice's bits of a frame, and count where they differ."""
         span = slice(frame.start, frame.start + frame.size)
-        wrong = np.flatnonzero(self._bits[span] != bits)
-        self._errors += np.bincount(self._intensities[span][wrong], minlength=3)
-        wrong.fill(0)
+        self._errors += count_errors(self._bits[span], bits, self._intensities[span])
         self._bits[span] = bits
 
     def _compare(self, message: BlockHash) -> BlockVerdict:
         if self._qber_ppm is None or self._awaited or self._batches or self.result is not None:
             raise PeerError(f"a hash of block {self._block_no}, whose frames are not all done")
-        if len(message.hash_key) != checks.BLOCK_KEY_BYTES:
-            raise PeerError(f"block hash key of {len(message.hash_key)} bytes")
-        if len(message.hash) * 8 != HASH_BITS:
-            raise PeerError(f"block hash of {len(message.hash)} bytes")
-        ok = checks.block_hash(self._bits, message.hash_key) == message.hash
-        signal, weak, vacuum = (int(n) if ok else 0 for n in self._errors)
-        self.ledger.block_hash += HASH_BITS
-        self.ledger.verdict += 1
-        self.ledger.error_counts += error_count_bits(self._bits.size)
-        self.result = Reconciled(
-            block_no=self._block_no,
-            ok=ok,
-            bits=self._bits,
-            key_errors=(signal, weak, vacuum),
-            ledger=self.ledger,
-        )
-        return BlockVerdict(block_no=self._block_no, equal=ok, errors=(signal, weak, vacuum))
-
-
-def _unpacked(part: bytes, n_bits: int) -> Bits:
-    if len(part) != packed_bytes(n_bits):
-        raise PeerError(f"{len(part)} bytes where {n_bits} packed bits belong")
-    try:
-        return unpack(part, n_bits)
-    except ValueError as error:
-        raise PeerError(str(error)) from error
+        self.result, verdict = compare(message, self._bits, self._errors, self.ledger)
+        return verdict

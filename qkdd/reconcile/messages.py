@@ -57,3 +57,34 @@ class BlockVerdict(ReconcileMessage, frozen=True, kw_only=True, array_like=True,
 
     equal: bool
     errors: tuple[int, int, int]
+
+
+class Parities(ReconcileMessage, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Alice -> Bob, with Cascade: parities of the nodes that this step of a search asks for."""
+
+    search: int
+    """Searches of a block are numbered from 0: one of each batch, and of what failed its checks."""
+
+    step: int
+    qber_ppm: int
+    """The public estimate that chose the block sizes; the same in every step of a block."""
+
+    parities: bytes
+
+
+class Differences(ReconcileMessage, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Bob -> Alice, with Cascade: one bit per parity of a step, 1 where his differs."""
+
+    search: int
+    step: int
+    odd: bytes
+
+
+class Checks(ReconcileMessage, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Alice -> Bob, with Cascade: checks of a search's frames; Bob answers with Verdicts."""
+
+    search: int
+    check_key: bytes
+    """As in Syndromes; drawn after the search."""
+
+    checks: tuple[int, ...]

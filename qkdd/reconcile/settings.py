@@ -1,6 +1,6 @@
 """What both ends agree on before they reconcile: bound into every block."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,11 +11,17 @@ from qkdd.reconcile.codes import CODE_FAMILY, ROUNDS
 class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Choice of code and end of patience; equal at both ends, or no key is made."""
 
+    method: Literal["ldpc", "cascade"] = "ldpc"
+    """LDPC codes with blind rounds, or Cascade: see docs/decisions/0031."""
+
+    cascade_point: Literal["few-rounds", "short"] = "few-rounds"
+    """With Cascade: fewer round trips, or fewer parities."""
+
     code_family: str = CODE_FAMILY
     """The parity-check matrices; only the family in this release is known."""
 
     max_rounds: Annotated[int, Meta(ge=0, le=ROUNDS)] = ROUNDS
-    """Blind rounds before a frame is disclosed whole."""
+    """Blind rounds (Cascade: closing searches) before a frame is disclosed whole."""
 
     margin: Annotated[float, Meta(ge=-0.2, le=1.0)] = 0.02
     spread: Annotated[float, Meta(ge=-5.0, le=5.0)] = 2.0

@@ -1,0 +1,42 @@
+"""Either method behind one interface: what follows does not know which it was."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from qkdd.net.codec import MESSAGES
+from qkdd.reconcile.alice import AliceReconciler
+from qkdd.reconcile.cascade_alice import CascadeAlice
+from qkdd.reconcile.ends import OF_ALICE, OF_BOB, alice_end, bob_end
+from qkdd.reconcile.settings import ReconcileSettings
+
+
+@pytest.mark.parametrize(("method", "kind"), [("ldpc", AliceReconciler), ("cascade", CascadeAlice)])
+def test_each_method_says_only_what_the_other_end_waits_for(method, kind) -> None:
+    rng = np.random.default_rng(2)
+    bits = rng.integers(0, 2, 70_000, np.uint8)
+    wrong = bits ^ (rng.random(bits.size) < 0.03).astype(np.uint8)
+    alike = np.zeros(bits.size, np.uint8)
+    settings = ReconcileSettings(method=method)
+    alice = alice_end(3, bits, alike, 0.03, settings, rng.bytes)
+    bob = bob_end(3, wrong, alike, settings)
+    assert isinstance(alice, kind)
+    to_bob = list(alice.start())
+    while to_bob:
+        assert all(isinstance(message, OF_ALICE[method]) for message in to_bob)
+        answers = [answer for message in to_bob for answer in bob.receive(message)]
+        assert all(isinstance(answer, OF_BOB[method]) for answer in answers)
+        to_bob = [reply for answer in answers for reply in alice.receive(answer)]
+    assert alice.result is not None
+    assert alice.result.ok
+    assert np.array_equal(bits, wrong)
+
+
+def test_every_word_of_either_method_has_a_place_on_the_wire() -> None:
+    said = {kind for kinds in (*OF_ALICE.values(), *OF_BOB.values()) for kind in kinds}
+    assert said <= set(MESSAGES)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="winnow"):
+        msgspec.convert({"method": "winnow"}, ReconcileSettings)
