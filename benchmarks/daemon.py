@@ -6,9 +6,9 @@ Watches the ``qkdd demo --dir FOLDER`` that runs, or starts one of its own and w
 blocks have their full size. CPU is read from /proc over the window, of the whole process and of its
 main thread (the event loop; the rest are worker threads), and so are the times that a thread went
 to sleep and was woken; a block is distilled while the next one is measured, so the window is whole
-blocks long. Clicks are those of the window's pulses at the relays' own click rate. The
-demonstration asks for a key a second and for both relays' status four times a second, which is in
-the figures.
+blocks long. Clicks are those of the window's pulses at the relays' own click rate. Of a
+demonstration of our own the two relays and the laboratory stay when it has ended: what they cost
+is then the link's alone, while one that runs asks for keys and for status all the time.
 
 Loop lag is not told by a daemon. What stands for it, in a window of its own, is how long the status
 socket takes to answer, asked every 50 ms: the answer waits for the loop twice, once to accept and
@@ -17,6 +17,7 @@ once to write, and the asking itself costs about 0.5 ms.
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def ask(folder: Path, relay: str) -> Answer | None:
         with socket.socket(socket.AF_UNIX) as asking:
             asking.settimeout(5.0)
             asking.connect(str(folder / relay / "qkdd.sock"))
+            asking.shutdown(socket.SHUT_WR)  # no order: answered at once
             while received := asking.recv(1 << 16):
                 text += received
     except OSError:
@@ -123,29 +125,35 @@ def laboratory_pid(folder: Path) -> int:
 
 @contextmanager
 def demonstration(seconds: float, km: float, pulse_mhz: float) -> Iterator[Path]:
-    """Run a demonstration of our own, quietly, and end it."""
+    """Run a demonstration of our own, quietly; give what it leaves running, and end that."""
     with tempfile.TemporaryDirectory(prefix="qkdd-daemon-") as name:
-        command = [sys.executable, "-m", "qkdd.cli", "demo", "--json", "--dir", name]
-        process = subprocess.Popen(
-            [
-                *command,
-                "--seconds",
-                f"{seconds:.0f}",
-                "--km",
-                f"{km}",
-                "--pulse-mhz",
-                f"{pulse_mhz}",
-            ],
+        command = [sys.executable, "-m", "qkdd.cli", "demo", "--json", "--keep", "--dir", name]
+        subprocess.run(
+            [*command, "--seconds", f"{seconds}", "--km", f"{km}", "--pulse-mhz", f"{pulse_mhz}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            check=False,  # without a key before its end it is no success, and all the same to us
         )
+        folder = Path(name)
+        pids = processes(folder)
         try:
-            yield Path(name)
-            process.wait()  # it ends by itself, and its processes in good order
+            yield folder
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            for pid in pids.values():
+                os.kill(pid, signal.SIGTERM)
+            while any(Path(f"/proc/{pid}").exists() for pid in pids.values()):
+                time.sleep(0.1)
+
+
+def processes(folder: Path) -> dict[str, int]:
+    """Find the laboratory and both relays of a demonstration."""
+    pids = {LAB: laboratory_pid(folder)}
+    for relay in (BOB, ALICE):
+        answer = ask(folder, relay)
+        if answer is None:
+            raise SystemExit(f"{relay} does not answer at {folder}")
+        pids[relay] = answer.snapshot.pid
+    return pids
 
 
 def wait_for_full_blocks(folder: Path, full_s: float, timeout_s: float) -> None:
@@ -176,12 +184,7 @@ def lag(folder: Path) -> dict[str, list[float]]:
 
 
 def measure(folder: Path, seconds: float) -> None:
-    answers = {relay: ask(folder, relay) for relay in (ALICE, BOB)}
-    pids = {LAB: laboratory_pid(folder)}
-    for relay, answer in answers.items():
-        if answer is None:
-            raise SystemExit(f"{relay} does not answer at {folder}")
-        pids[relay] = answer.snapshot.pid
+    pids = processes(folder)
     before = {name: usage(pid) for name, pid in pids.items()}
     begin_s = time.monotonic()
     time.sleep(seconds)
@@ -238,8 +241,7 @@ def main() -> None:
     plan = LightPlan()
     frame_s = plan.frame_pulses / (1e6 * options.pulse_mhz)
     full_s, ramp_s = max(plan.ramp_frames) * frame_s, sum(plan.ramp_frames) * frame_s
-    run_s = options.seconds + ramp_s + full_s + LAG_WINDOW_S + 20.0
-    with demonstration(run_s, options.km, options.pulse_mhz) as folder:
+    with demonstration(ramp_s, options.km, options.pulse_mhz) as folder:
         wait_for_full_blocks(folder, full_s, START_TIMEOUT_S + ramp_s)
         measure(folder, options.seconds)
 

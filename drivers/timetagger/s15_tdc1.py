@@ -31,10 +31,12 @@ FLUSH_AFTER_S = 0.2
 """Without bytes for so long, a short USB packet is asked for (readevents4a.c)."""
 SILENCE_TIMEOUT_S = 1.0
 """Even in the dark a dummy event comes every 140 ms: after a flush this silence is a fault."""
-PAUSE_S = 0.1
-"""Between two reads, which cost the same whether they bring a tag or ten thousand; shorter while
-so much comes that it would not have room where it waits. Below the time between dummy events, so
-that one which comes alone is met by a read that waits for it."""
+PAUSE_S = 0.2
+"""Between two reads: one that finds the caches cold costs nearly the same whether it brings a tag
+or ten thousand. Below `STALL_S`, and shorter while so much comes that it would not have room."""
+FEW_BYTES_PER_S = 100
+"""At a lower rate there is no pause: dummy events alone, which make 30 bytes a second, are to be
+met as they come, for the sake of `WrapWatch`."""
 GATHER_BYTES = 1 << 18
 STOP_QUIET_S = 0.2
 WRAP_S = tdc1.WRAP_TICKS * tdc1.TICK_PS * 1e-12
@@ -155,8 +157,10 @@ class S15Tdc1:
             empty = self._take_waiting()
         since_s = trio.current_time() - self._read_s
         self._read_s += since_s
-        n_bytes = max(1, len(self._received) - n_before)
-        self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / n_bytes)
+        n_bytes = len(self._received) - n_before
+        self._pause_s = 0.0
+        if n_bytes > FEW_BYTES_PER_S * since_s:
+            self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / n_bytes)
         return empty
 
     async def _wait_for_bytes(self) -> None:

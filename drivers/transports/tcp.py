@@ -7,8 +7,8 @@ import trio
 from drivers.errors import NoReply
 
 CONNECT_TIMEOUT_S = 5.0
-ROOM_BYTES = 1 << 16
-"""What Linux holds for a new connection: half of tcp_rmem's default of 128 KiB (tcp(7))."""
+RECEIVE_BUFFER_BYTES = 1 << 20
+"""Asked for; Linux grants at most twice net.core.rmem_max, by default 416 KiB (socket(7))."""
 
 
 class TcpTransport:
@@ -44,7 +44,9 @@ class TcpTransport:
 
     @property
     def room_bytes(self) -> int:
-        return ROOM_BYTES
+        """Half of the buffer: the rest is for what surrounds the bytes (tcp(7))."""
+        granted = self._stream.socket.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF)
+        return granted // 2
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
@@ -59,4 +61,5 @@ async def open_tcp(host: str, port: int, *, name: str) -> TcpTransport:
     except OSError as error:
         raise NoReply(f"{name}: cannot connect: {error}") from error
     stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     return TcpTransport(stream, name=name)
