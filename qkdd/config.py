@@ -28,7 +28,7 @@ from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.relay.admission import LaneRefused, capacity_of, check_links, lane_tag_bps
 from qkdd.relay.cut import PromisedStock
 from qkdd.relay.place import Place, place_of
-from qkdd.relay.settings import Lane, LaneTimes
+from qkdd.relay.settings import Lane, LaneTimes, Route
 from qkdd.station.entropy import EntropySettings
 from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
@@ -137,6 +137,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     metrics: MetricsSettings | None = None
     lanes: tuple[Lane, ...] = ()
     lane_times: LaneTimes = LaneTimes()
+    routes: tuple[Route, ...] = ()
     entropy: EntropySettings = EntropySettings()
 
     def __post_init__(self) -> None:
@@ -154,6 +155,19 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.metrics is not None:
             host_and_port(self.metrics.listen)
         self._check_lanes()
+        self._check_routes()
+
+    def _check_routes(self) -> None:
+        """Refuse a route that leads from here to a node without a link."""
+        links = {link.peer for link in self.links}
+        for nodes in (route.nodes for route in self.routes):
+            place = nodes.index(self.node.id) if self.node.id in nodes else None
+            beside = () if place is None else (*nodes[:place][-1:], *nodes[place + 1 :][:1])
+            for peer in beside:
+                if peer not in links:
+                    raise ValueError(
+                        f"route {'-'.join(nodes)}: there is no link to {peer}, which is next in it"
+                    )
 
     @property
     def places(self) -> list[Place]:

@@ -24,10 +24,11 @@ from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay, host_and_port
 from qkdd.daemon import metrics
+from qkdd.daemon.clock import Clock
 from qkdd.daemon.control import Control
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.kernels import kernel_backends, tell_backends
-from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.key_rooms import KeyRooms, key_rooms
 from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.link import LinkService
@@ -125,19 +126,22 @@ async def _serve(
     trust = TrustKeeper(read_trust(trust_files(relay.node)))
     statuses = {LinkId(link.name): _link_status(link) for link in relay.links}
     accounts = {name: LinkAccount({}, 0) for name in statuses}
-    office = KeyOffice(
-        NodeId(relay.node.id),
-        {NodeId(link.peer): LinkId(link.name) for link in relay.links},
-        store,
-        relay.delivery,
-        relay.store,
-    )
     links = {link.peer: LinkId(link.name) for link in relay.links}
     lane_desk = LaneDesk(
         NodeId(relay.node.id), relay.delivery.homes, relay.lane_times, relay.places
     )
     lanes = Lanes(relay.places, links, relay.lane_times, store, lane_desk, entropy=entropy)
-    reception = Reception(office, relay.delivery, relay.store, trust)
+    rooms = key_rooms(
+        NodeId(relay.node.id),
+        {NodeId(peer): link for peer, link in links.items()},
+        store,
+        relay.delivery,
+        relay.store,
+        lane_desk,
+        routes=[*(one.nodes for one in relay.routes), *(one.route for one in relay.lanes)],
+        entropy=entropy,
+    )
+    reception = Reception(rooms.office, relay.delivery, relay.store, trust)
     takers = (reception.take, lane_desk.take)
     control = Control(manager, Reloader(relay, reread, trust, takers))
     started_s = trio.current_time()
@@ -156,9 +160,10 @@ async def _serve(
                 for link in relay.links:
                     status = statuses[LinkId(link.name)]
                     service = _link_service(
-                        relay, link, store, office, lanes, status, entropy, trust
+                        relay, link, store, rooms, lanes, status, entropy, trust
                     )
                     await nursery.start(service.run)
+                nursery.start_soon(rooms.hops.expire)
                 if manager.address is not None:
                     nursery.start_soon(_live, manager, store, statuses)
                 task_status.started(control)
@@ -198,7 +203,7 @@ def _link_service(
     relay: Relay,
     link: Link,
     store: StoreService,
-    office: KeyOffice,
+    rooms: KeyRooms,
     lanes: Lanes,
     status: LinkStatus,
     entropy: Entropy,
@@ -224,7 +229,7 @@ def _link_service(
         path = link.transmitter.encoder.key_file
         with read_secret(path, BOARD_KEY_BYTES, "board key") as key:
             board_key = bytes(key.reveal())
-    end = LinkEnd(link, settings, ours, store, office, lanes, status, entropy, board_key)
+    end = LinkEnd(link, settings, ours, store, rooms, lanes, status, entropy, board_key)
     return LinkService(NodeId(relay.node.id), end, trust)
 
 
@@ -317,6 +322,7 @@ def _snapshot(
             for link in relay.links
         ),
         lanes=lanes.snapshot(),
+        clock=Clock(relay.lane_times).reading().reason,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from qkdd.base.ids import NodeId
-from qkdd.daemon.clock import clock_offset_s
+from qkdd.daemon.clock import Clock
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.relay.epochs import Epochs
 from qkdd.relay.place import Place
@@ -43,7 +43,7 @@ class LaneDesk:
         """``homes``: SAE ID -> node ID."""
         self._node = node
         self._homes = homes
-        offset = (lambda: 0.0) if times.trust_unsynchronised_clock else clock_offset_s
+        offset = Clock(times).offset_s
         self._views = [
             LaneView(
                 settings=place.lane,

@@ -10,14 +10,15 @@ from drivers.errors import InstrumentError
 from qkdd.amplify.messages import AmplifySeed
 from qkdd.base.agreement import Agreed, check_agreement
 from qkdd.base.entropy import Entropy
-from qkdd.base.ids import LinkId
+from qkdd.base.ids import LinkId, NodeId
 from qkdd.config import Link
 from qkdd.daemon.birth import BlockBirth
 from qkdd.daemon.distil import DistilSettings, Ties
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
 from qkdd.daemon.distil_bob import BobDistiller, EndedBlock, wipe_waiting
+from qkdd.daemon.hop_desk import HOP_MESSAGES
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
-from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.key_rooms import KeyRooms
 from qkdd.daemon.lane_post import LanePost
 from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.light_alice import AliceLight
@@ -80,7 +81,7 @@ class LinkEnd:
     settings: DistilSettings
     ours: Agreed
     store: StoreService
-    office: KeyOffice
+    rooms: KeyRooms
     lanes: Lanes
     status: LinkStatus
     entropy: Entropy
@@ -95,10 +96,11 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
     """
     handshake, runs = Mailbox(Agreed), Mailbox(*RUN_MESSAGES)
     blocks, keys = Mailbox(*BLOCK_MESSAGES), Mailbox(*KEY_MESSAGES)
+    hops = Mailbox(*HOP_MESSAGES)
     link = LinkId(end.config.name)
     desk = KeyDesk(link, end.store, session.send, keys)
     post = LanePost(link, session.send)
-    sorter = Sorter([handshake, runs, blocks, keys, post])
+    sorter = Sorter([handshake, runs, blocks, keys, hops, post])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run_writer)
         nursery.start_soon(_receive, session, sorter)
@@ -109,7 +111,8 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             await desk.agreed()
         end.status.enter("session")
         log.info("stores agree", peer=end.config.peer)
-        end.office.open_desk(link, desk)
+        end.rooms.office.open_desk(link, desk)
+        nursery.start_soon(end.rooms.hops.run, NodeId(end.config.peer), session.send, hops)
         try:
             nursery.start_soon(post.run)
             await end.lanes.attach(link, post)
@@ -117,7 +120,7 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             await make(end, session, BlockBirth(end.config, desk, end.lanes), runs, blocks)
         finally:
             end.lanes.detach(link, post)
-            end.office.close_desk(link)
+            end.rooms.office.close_desk(link)
 
 
 async def _receive(session: PeerSession, sorter: Sorter) -> None:

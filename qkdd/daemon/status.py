@@ -102,6 +102,8 @@ class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Why the source of randomness is not to be trusted: then no link works."""
     links: tuple[LinkSnapshot, ...]
     lanes: tuple[LaneSnapshot, ...] = ()
+    clock: str = ""
+    """How far the clock may be off, for lanes, and who says so."""
 
 
 @dataclass(slots=True)

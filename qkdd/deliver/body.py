@@ -5,17 +5,20 @@ this writes each key's base64 text straight into one bytearray, which the edge w
 """
 
 from collections.abc import Sequence
-from uuid import UUID
 
+import msgspec
 import numpy as np
 
 from qkdd.base.secret import Secret
+from qkdd.deliver.delivered import DeliveredKey
+from qkdd.deliver.messages import KeyExtension
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _ALPHABET = np.frombuffer(_LETTERS, np.uint8)
 _PADDING = ord("=")
 SHORT_BYTES = 96
 """Up to this a loop is faster than NumPy's dozen calls."""
+_DIRECT = msgspec.json.encode(KeyExtension.of(0))
 
 
 def base64_into(key: memoryview, out: memoryview) -> None:
@@ -68,21 +71,29 @@ def _short_into(key: memoryview, out: memoryview) -> None:
         out[place + 3] = _PADDING
 
 
-def key_container(keys: Sequence[tuple[UUID, Secret]]) -> bytearray:
+def key_container(keys: Sequence[DeliveredKey]) -> bytearray:
     """Build the JSON of Table 11. The caller wipes the result, and the secrets."""
     # The text is laid out first and the keys filled in last: a bytearray that grows with a key in
     # it would leave a copy behind.
     body = bytearray(b'{"keys":[')
     starts: list[int] = []
-    for number, (key_id, key) in enumerate(keys):
-        body += b'%s{"key_ID":"%s","key":"' % (b"," if number else b"", str(key_id).encode())
+    for number, one in enumerate(keys):
+        body += b'%s{"key_ID":"%s","key":"' % (b"," if number else b"", str(one.key_id).encode())
         starts.append(len(body))
-        body += bytes(_text_bytes(key)) + b'"}'
+        body += bytes(_text_bytes(one.key)) + b'"' + _extensions(one) + b"}"
     body += b"]}"
     with memoryview(body) as view:
-        for start, (_, key) in zip(starts, keys, strict=True):
-            base64_into(key.reveal(), view[start : start + _text_bytes(key)])
+        for start, one in zip(starts, keys, strict=True):
+            base64_into(one.key.reveal(), view[start : start + _text_bytes(one.key)])
     return body
+
+
+def _extensions(one: DeliveredKey) -> bytes:
+    text = _DIRECT if one.n_relays == 0 else msgspec.json.encode(one.extension)
+    text = b',"key_extension":' + text
+    if one.id_extension is not None:
+        text += b',"key_ID_extension":' + msgspec.json.encode(one.id_extension)
+    return text
 
 
 def _text_bytes(key: Secret) -> int:

@@ -10,31 +10,22 @@ from uuid import UUID
 
 import msgspec
 
-from qkdd.deliver.messages import ErrorBody, KeyId, KeyIds, KeyRequest
+from qkdd.deliver.errors import NOT_A_BYTE, HttpError
+from qkdd.deliver.extensions import most_relays
+from qkdd.deliver.messages import KeyId, KeyIds, KeyRequest
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.keys.settings import StoreSettings
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 PREFIX = "/api/v1/keys/"
-VERBS = {"status": ("GET",), "enc_keys": ("GET", "POST"), "dec_keys": ("GET", "POST")}
-
-
-class HttpError(Exception):
-    """An answer other than 200; its text is for the client and holds no secret."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        details: list[dict[str, str]] | None = None,
-        allow: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.allow = allow
-        self.body = msgspec.json.encode(ErrorBody(message=message, details=details or []))
+VERBS = {
+    "status": ("GET",),
+    "enc_keys": ("GET", "POST"),
+    "dec_keys": ("GET", "POST"),
+    "epoch_keys": ("GET",),
+}
+MAX_EPOCH = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +42,8 @@ class EncRequest:
     slaves: tuple[str, ...]
     number: int
     size_bits: int
+    max_relays: int | None = None
+    """Keys that trust more are refused; None: any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +55,16 @@ class DecRequest:
     key_ids: tuple[UUID, ...]
 
 
-Request = StatusRequest | EncRequest | DecRequest
+@dataclass(frozen=True, slots=True)
+class EpochRequest:
+    """The key that a lane has for ``caller`` and ``other`` in one epoch. Not of the standard."""
+
+    caller: str
+    other: str
+    epoch: int
+
+
+Request = StatusRequest | EncRequest | DecRequest | EpochRequest
 
 
 def parse_request(
@@ -97,6 +99,8 @@ def parse_request(
     if call == "enc_keys":
         asked = _from_query(query) if method == "GET" else _decode(body, KeyRequest)
         return _enc_request(asked, caller, sae, settings, limits)
+    if call == "epoch_keys":
+        return EpochRequest(caller, sae, _epoch(query))
     ids = _ids_from_query(query) if method == "GET" else _decode(body, KeyIds)
     return DecRequest(sae, caller, _uuids(ids, limits))
 
@@ -152,10 +156,21 @@ def _from_query(query: dict[str, str]) -> KeyRequest:
     return KeyRequest(number=numbers.get("number", 1), size=numbers.get("size"))
 
 
-def _integer(name: str, text: str) -> int:
-    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < 12):
+def _integer(name: str, text: str, *, n_digits: int = 11) -> int:
+    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= n_digits):
         raise HttpError(400, f"{name} is not an integer")
     return int(text)
+
+
+def _epoch(query: dict[str, str]) -> int:
+    if query.keys() != {"epoch"}:
+        raise HttpError(
+            400, "epoch_keys takes exactly one parameter, epoch: the number of a period"
+        )
+    epoch = _integer("epoch", query["epoch"], n_digits=20)
+    if not 0 <= epoch <= MAX_EPOCH:
+        raise HttpError(400, f"epoch {epoch} is outside 0 to {MAX_EPOCH}")
+    return epoch
 
 
 def _ids_from_query(query: dict[str, str]) -> KeyIds:
@@ -179,9 +194,9 @@ def _enc_request(
     limits: StoreSettings,
 ) -> EncRequest:
     size_bits = limits.key_size_bits if asked.size is None else asked.size
-    _check_extensions(asked)
+    max_relays = most_relays(asked)
     if size_bits % 8:
-        raise HttpError(400, "size shall be a multiple of 8")
+        raise HttpError(400, NOT_A_BYTE)
     least, most = limits.min_key_size_bits, limits.max_key_size_bits
     if not least <= size_bits <= most:
         raise HttpError(400, f"size {size_bits} is outside {least} to {most} bits")
@@ -190,20 +205,7 @@ def _enc_request(
             400, f"number {asked.number} is outside 1 to {limits.max_keys_per_request} keys"
         )
     additional = _additional(asked, master, slave, settings)
-    return EncRequest(master, (slave, *additional), asked.number, size_bits)
-
-
-def _check_extensions(asked: KeyRequest) -> None:
-    names = [name for extension in asked.extension_mandatory for name in extension]
-    if names:
-        raise HttpError(
-            400,
-            "not all extension_mandatory parameters are supported",
-            details=[
-                {"extension_mandatory_unsupported": f"{name[:80]} is not supported"}
-                for name in names
-            ],
-        )
+    return EncRequest(master, (slave, *additional), asked.number, size_bits, max_relays)
 
 
 def _additional(

@@ -11,7 +11,7 @@ from qkdd.keys.database import Database
 from qkdd.keys.errors import KeyNotEntitled, KeyNotFound
 from qkdd.keys.layout import Region
 from qkdd.keys.links import Links, Phase
-from qkdd.keys.schema import KeyState
+from qkdd.keys.schema import RELAY, KeyState
 from qkdd.keys.segments import Segments
 
 
@@ -25,6 +25,13 @@ class Copies:
 
     def row(self, key_id: bytes) -> sqlite3.Row | None:
         return self._db.one("SELECT * FROM keys WHERE key_id = ?", key_id)
+
+    def count(self, rows: Sequence[sqlite3.Row]) -> None:
+        """Count keys of a link as gone: to applications, or between relays."""
+        for column, relays in (("delivered", False), ("relayed", True)):
+            n_bytes = sum(row["n_bytes"] for row in rows if (row["master"] == RELAY) == relays)
+            if n_bytes:
+                self._links.add(rows[0]["link"], column, 8 * n_bytes)
 
     def read(self, row: sqlite3.Row) -> Secret:
         key = Secret(row["n_bytes"])

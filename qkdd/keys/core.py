@@ -15,6 +15,7 @@ from qkdd.keys.database import Database
 from qkdd.keys.delivery import Owner
 from qkdd.keys.errors import DamagedBlock
 from qkdd.keys.holding import Holder
+from qkdd.keys.hop_keys import HopKeys
 from qkdd.keys.lane_bits import LaneShares
 from qkdd.keys.lane_book import LaneBook
 from qkdd.keys.lane_rows import LaneRows
@@ -53,6 +54,7 @@ class StoreCore:
         self._shares = LaneShares(database, self._links)
         self._blocks = Blocks(database, self._segments, self._links, self._shares)
         self._copies = Copies(database, self._segments, self._links)
+        self._hop_keys = HopKeys(database, vault, node)
         self._owner = Owner(database, self._links, self._blocks, self._segments, self._copies)
         self._holder = Holder(database, self._links, self._segments, self._copies, settings)
         self._reconnect = Reconnect(

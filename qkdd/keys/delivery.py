@@ -194,7 +194,7 @@ class Owner:
                 *(KeyState.DELIVERED, row["id"], KeyState.AWARE),
             )
             self._copies.served(row, row["master"])
-        self._links.add(link, "delivered", 8 * sum(row["n_bytes"] for row in found))
+        self._copies.count(found)
         return secrets
 
     def confirm(self, link: LinkId, limit: int) -> KeysConfirmed | None:
@@ -234,7 +234,7 @@ class Owner:
         if row["state"] == KeyState.BURNED:
             self._db.run("UPDATE keys SET state = ? WHERE id = ?", KeyState.DELIVERED, row["id"])
             self._links.add(row["link"], "burned", -8 * row["n_bytes"])
-            self._links.add(row["link"], "delivered", 8 * row["n_bytes"])
+            self._copies.count([row])
 
     def settle(self, row: sqlite3.Row) -> None:
         self._db.run("UPDATE keys SET settled = 1 WHERE id = ?", row["id"])

@@ -138,7 +138,7 @@ class Holder:
         self._db.run(
             "UPDATE keys SET state = ?, settled = 1 WHERE id = ?", KeyState.CONFIRMED, row["id"]
         )
-        self._links.add(link, "delivered", 8 * row["n_bytes"])
+        self._copies.count([row])
         self._copies.forget_if_done(row["id"])
 
     def was_burned(self, link: LinkId, key_id: bytes) -> bool:
@@ -148,7 +148,7 @@ class Holder:
             return False
         if row["fetched"]:
             self._db.run("UPDATE keys SET state = ? WHERE id = ?", KeyState.DISPUTED, row["id"])
-            self._links.add(link, "delivered", 8 * row["n_bytes"])
+            self._copies.count([row])
             return True
         self._links.add(link, "burned", 8 * row["n_bytes"])
         self._copies.forget(row)

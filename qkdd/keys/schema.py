@@ -7,7 +7,11 @@ from pathlib import Path
 from qkdd.base.errors import StoreError
 
 APPLICATION_ID = 0x714B4453  # "qKDS", in the file's header
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+
+RELAY, NEXT_RELAY = "@relay", "@next"
+"""Master and slave of a key that two neighbours use up between them as a pad: no SAE's names."""
 
 
 class BlockState(IntEnum):
@@ -79,6 +83,13 @@ CREATE INDEX lane_keys_by_number ON lane_keys (lane, kind, first, last, n);
 CREATE TABLE lane_recipients (
     lane TEXT NOT NULL, number INTEGER NOT NULL, sae TEXT NOT NULL, done INTEGER NOT NULL,
     PRIMARY KEY (lane, number, sae)
+) WITHOUT ROWID;
+CREATE TABLE hop_keys (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key_id BLOB NOT NULL UNIQUE, master TEXT NOT NULL,
+    n_relays INTEGER NOT NULL, sealed BLOB NOT NULL, created_s INTEGER NOT NULL
+);
+CREATE TABLE hop_recipients (
+    key INTEGER NOT NULL, sae TEXT NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (key, sae)
 ) WITHOUT ROWID;
 """
 

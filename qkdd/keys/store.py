@@ -12,6 +12,7 @@ from qkdd.base.secret import Secret
 from qkdd.keys import messages
 from qkdd.keys.account_store import AccountStore
 from qkdd.keys.delivery import Order, Reservation
+from qkdd.keys.hop_store import HopStore
 from qkdd.keys.lane_store import LaneStore
 from qkdd.keys.layout import BlockLayout, Direction, Role
 from qkdd.keys.messages import AuthMarks, BlockLive, BlockPrepared, KeysConfirmed, StoreState
@@ -21,7 +22,7 @@ T = TypeVar("T")
 CONFIRM_BATCH = 64
 
 
-class KeyStore(LaneStore, AccountStore):
+class KeyStore(LaneStore, HopStore, AccountStore):
     """Reserve, sync, then send: whatever is returned is on disk, and may leave in that order.
 
     Inside ``with store.transaction():`` several operations share one sync; then nothing that
@@ -197,18 +198,6 @@ class KeyStore(LaneStore, AccountStore):
                     self._owner.burn(row)
 
         self._do(burn)
-
-    def fetch_keys(self, key_ids: Sequence[UUID], sae: SaeId, master: SaeId) -> list[Secret]:
-        """Return a slave's copies, all or none, each at most once.
-
-        Raises
-        ------
-        KeyNotEntitled, KeyNotFound
-            See their docstrings; NotEntitled first, so that nobody probes.
-        LinkLost
-            A key's fate is being agreed with the neighbour: ask again in a moment.
-        """
-        return self._hand_out(self._do(lambda: self._copies.fetch(key_ids, sae, master)))
 
     def expire_keys(self, link: LinkId, now_s: int) -> int:
         """Wipe copies of delivered keys that nobody fetched in ``key_ttl_s``."""

@@ -17,6 +17,7 @@ from qkdd.base.errors import PeerError
 from qkdd.keys import messages as keys
 from qkdd.net.framing import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from qkdd.reconcile import messages as reconcile
+from qkdd.relay import hop_messages as hops
 from qkdd.relay import messages as relay
 from qkdd.sift import messages as sift
 from qkdd.station import messages as station
@@ -60,6 +61,10 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     relay.LaneVoid,
     relay.LaneConfirm,
     relay.LaneVerdict,
+    hops.HopKeys,
+    hops.HopHeld,
+    hops.HopFailed,
+    hops.HopBurned,
 )
 """Everything that may be in a batch; the tag on the wire is the class's name."""
 

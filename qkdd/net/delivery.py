@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from typing import Protocol
-from uuid import UUID
 
 import msgspec
 import structlog
 
 from qkdd.base.errors import QkdError
-from qkdd.base.secret import Secret
 from qkdd.deliver.body import key_container
+from qkdd.deliver.delivered import DeliveredKey
+from qkdd.deliver.errors import HttpError
 from qkdd.deliver.messages import ErrorBody, Status
 from qkdd.deliver.request import (
     DecRequest,
     EncRequest,
-    HttpError,
+    EpochRequest,
     Request,
     StatusRequest,
     parse_request,
@@ -25,7 +25,7 @@ from qkdd.net.https import HttpRequest, Response
 
 log = structlog.get_logger(__name__)
 
-Delivered = Sequence[tuple[UUID, Secret]]
+Delivered = Sequence[DeliveredKey]
 
 
 class KeyManager(Protocol):
@@ -34,6 +34,7 @@ class KeyManager(Protocol):
     async def status(self, request: StatusRequest) -> Status: ...
     async def new_keys(self, request: EncRequest) -> Delivered: ...
     async def known_keys(self, request: DecRequest) -> Delivered: ...
+    async def epoch_keys(self, request: EpochRequest) -> Delivered: ...
 
 
 class Delivery:
@@ -63,10 +64,11 @@ class Delivery:
             )
             response = await self._carry_out(asked)
         except HttpError as error:
-            response = Response(error.status, bytearray(error.body), error.allow)
+            body = bytearray(error.body)
+            response = Response(error.status, body, error.allow, error.retry_after_s)
         except QkdError as error:
-            body = msgspec.json.encode(ErrorBody(message=str(error)))
-            response = Response(503, bytearray(body))
+            body = bytearray(msgspec.json.encode(ErrorBody(message=str(error))))
+            response = Response(503, body)
         log.info("key request", sae=request.caller, method=request.method, status=response.status)
         return response
 
@@ -76,10 +78,12 @@ class Delivery:
             return Response(200, bytearray(msgspec.json.encode(status)))
         if isinstance(asked, EncRequest):
             keys = await self._manager.new_keys(asked)
+        elif isinstance(asked, EpochRequest):
+            keys = await self._manager.epoch_keys(asked)
         else:
             keys = await self._manager.known_keys(asked)
         try:
             return Response(200, key_container(keys))
         finally:
-            for _, key in keys:
-                key.wipe()
+            for one in keys:
+                one.key.wipe()

@@ -44,6 +44,7 @@ class Response:
     status: int
     body: bytearray
     allow: str = ""
+    retry_after_s: int | None = None
 
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
@@ -239,6 +240,8 @@ async def _send(
             headers.append(("Content-Type", "application/json"))
         if response.allow:
             headers.append(("Allow", response.allow))
+        if response.retry_after_s is not None:
+            headers.append(("Retry-After", str(response.retry_after_s)))
         reason = HTTPStatus(response.status).phrase.encode()
         head = h11.Response(status_code=response.status, headers=headers, reason=reason)
         text = bytearray(http.send(head) or b"")

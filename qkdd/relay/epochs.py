@@ -7,6 +7,7 @@ that may.
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterable
 from uuid import UUID
@@ -16,6 +17,11 @@ from qkdd.relay.settings import Lane
 
 MAX_CLOCK_OFFSET_S = 0.3
 DOMAIN = b"qkdd-epoch-1"
+KEY_ID_VERSION = 8
+
+
+class OutsideWindow(OutOfKey):
+    """No rule serves this number now: it is too old, or too far in the future."""
 
 
 def epoch_key_id(lane: Lane, number: int) -> UUID:
@@ -50,17 +56,35 @@ class Epochs:
         self._held: set[int] = set()
 
     @property
-    def horizon(self) -> int | None:
-        """The highest number that the other end is known to hold."""
-        return max(self._ready, default=None)
+    def window(self) -> int:
+        """How many epochs late a key is still good."""
+        return self._window
 
     def is_ready(self, number: int) -> bool:
         return number in self._ready
+
+    @property
+    def horizon(self) -> int | None:
+        """The highest number that the other end is known to hold."""
+        return max(self._ready, default=None)
 
     def n_ahead(self, utc_s: float) -> int:
         """Return how many READY numbers lie in the future: the stock, in epochs."""
         now = epoch_at(self._lane, utc_s)
         return sum(number > now for number in self._ready)
+
+    def n_late(self, utc_s: float) -> int:
+        """Return how many READY numbers may be sent with now: in the window, not in the future."""
+        now = epoch_at(self._lane, utc_s)
+        return sum(now - self._window <= number <= now for number in self._ready)
+
+    def number_of(self, key_id: UUID, utc_s: float) -> int | None:
+        """Return the number in [e-k, e+1] whose key_ID this is, whether it is held or not."""
+        if key_id.version != KEY_ID_VERSION:
+            return None
+        now = epoch_at(self._lane, utc_s)
+        numbers = range(now + 1, max(0, now - self._window) - 1, -1)
+        return next((n for n in numbers if epoch_key_id(self._lane, n) == key_id), None)
 
     def held(self, *numbers: int) -> None:
         """Note numbers that this end holds durably, without knowing more (last end)."""
@@ -112,19 +136,43 @@ class Epochs:
         OutOfKey
             It may not.
         """
-        now = self._trusted_epoch(utc_s, clock_offset_s)
-        if not now - self._window <= number <= now + 1:
-            raise OutOfKey(
-                f"lane {self._lane.id}: epoch {number} is outside of {now - self._window} to "
-                f"{now + 1}"
-            )
+        self._check_window(number, utc_s, clock_offset_s)
         if number not in self._ready and number not in self._held:
             raise OutOfKey(f"lane {self._lane.id}: epoch {number} is not held here")
 
-    def _trusted_epoch(self, utc_s: float, clock_offset_s: float) -> int:
-        if not abs(clock_offset_s) <= MAX_CLOCK_OFFSET_S:  # NaN is no trust either
+    def check_named(self, number: int, utc_s: float, clock_offset_s: float) -> None:
+        """Return if ``number``, which both applications name by themselves, may be served: either
+        may come first, so that it must be READY.
+
+        Raises
+        ------
+        OutOfKey
+            It may not.
+        """
+        self._check_window(number, utc_s, clock_offset_s)
+        if number not in self._ready:
+            raise OutOfKey(f"lane {self._lane.id}: epoch {number} is not READY here")
+
+    def _check_window(self, number: int, utc_s: float, clock_offset_s: float) -> None:
+        now = self._trusted_epoch(utc_s, clock_offset_s)
+        if not now - self._window <= number <= now + 1:
+            raise OutsideWindow(
+                f"lane {self._lane.id}: epoch {number} is outside of {now - self._window} to "
+                f"{now + 1}"
+            )
+
+    def check_clock(self, clock_offset_s: float) -> None:
+        """Raise OutOfKey if the clock is not to be trusted with epochs."""
+        if math.isnan(clock_offset_s):
             raise OutOfKey(
-                f"lane {self._lane.id}: the clock is {clock_offset_s:+.3f} s off, limit "
+                f"lane {self._lane.id}: nothing keeps this host's clock: no epochs are served"
+            )
+        if abs(clock_offset_s) > MAX_CLOCK_OFFSET_S:
+            raise OutOfKey(
+                f"lane {self._lane.id}: the clock may be {abs(clock_offset_s):.3f} s off, limit "
                 f"{MAX_CLOCK_OFFSET_S} s: no epochs are served"
             )
+
+    def _trusted_epoch(self, utc_s: float, clock_offset_s: float) -> int:
+        self.check_clock(clock_offset_s)
         return epoch_at(self._lane, utc_s)

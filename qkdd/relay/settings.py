@@ -45,6 +45,16 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return len(self.route) - 1
 
 
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Neighbours in a row, over which keys outside lanes may go either way."""
+
+    nodes: Annotated[tuple[Name, ...], Meta(min_length=2, max_length=256)]
+
+    def __post_init__(self) -> None:
+        if len(set(self.nodes)) != len(self.nodes):
+            raise ValueError(f"route {'-'.join(self.nodes)}: a node stands twice in it")
+
+
 class LaneTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of a node's lanes; ends and relays need not agree on them."""
 
@@ -70,6 +80,8 @@ class LaneTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     trust_unsynchronised_clock: bool = False
     """Serve epochs although the kernel does not call this host's clock synchronised: it is kept
     by other means, or all relays are on one host."""
+    clock_drift_ppm: Annotated[float, Meta(gt=0, le=500)] = 100.0
+    """What this host's clock may drift between two corrections."""
 
     def check(self, lane: Lane) -> None:
         """Raise ValueError if batches closed by age would feed little but the association."""

@@ -22,6 +22,7 @@ from qkdd.keys.layout import Role
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
 from qkdd.net.codec import decode_batch, encode_message, join_batch
+from tests.delivery.relay_pair import an_office
 
 LINK = LinkId("a-b")
 DELIVERY = DeliverySettings(
@@ -141,7 +142,7 @@ def _end(folder: Path, name: str) -> DeskEnd:
     store.install_psk(LINK, role, Secret.from_bytes(psk))
     service = StoreService(store)
     other = NodeId("bob" if name == "alice" else "alice")
-    office = KeyOffice(NodeId(name), {other: LINK}, service, DELIVERY, limits)
+    office = an_office(NodeId(name), {other: LINK}, service, DELIVERY, limits)
     return DeskEnd(name, store, service, office)
 
 

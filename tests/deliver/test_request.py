@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qkdd.deliver.errors import UNMET, HttpError
 from qkdd.deliver.request import (
     DecRequest,
     EncRequest,
-    HttpError,
+    EpochRequest,
     StatusRequest,
     parse_request,
 )
@@ -81,6 +82,51 @@ def test_an_unsupported_mandatory_extension_is_named_in_the_details() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("mandatory", "max_relays"),
+    [
+        ([], None),
+        ([{"qkdd_class": "relayed"}], None),
+        ([{"qkdd_class": "direct"}], 0),
+        ([{"qkdd_max_relays": 3}], 3),
+        ([{"qkdd_max_relays": 7}, {"qkdd_max_relays": 2, "qkdd_class": "relayed"}], 2),
+        ([{"qkdd_max_relays": 7, "qkdd_class": "direct"}], 0),
+    ],
+)
+def test_mandatory_extensions_bound_whom_a_key_may_trust(
+    mandatory: list[dict[str, object]], max_relays: int | None
+) -> None:
+    asked = ask("POST", "beta/enc_keys", {"extension_mandatory": mandatory})
+    assert asked == EncRequest("alpha", ("beta",), 1, 256, max_relays)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        {"qkdd_class": "indirect"},
+        {"qkdd_class": None},
+        {"qkdd_class": []},
+        {"qkdd_max_relays": -1},
+        {"qkdd_max_relays": True},
+        {"qkdd_max_relays": 1.5},
+        {"qkdd_max_relays": "3"},
+    ],
+)
+def test_a_mandatory_extension_of_no_meaning_is_refused_by_name(
+    extension: dict[str, object],
+) -> None:
+    with pytest.raises(HttpError) as caught:
+        ask("POST", "beta/enc_keys", {"extension_mandatory": [extension]})
+    body = json.loads(caught.value.body)
+    assert (caught.value.status, body["message"]) == (400, UNMET)
+    assert body["details"][0]["extension_mandatory_unmet"].startswith(next(iter(extension)))
+
+
+def test_the_key_of_an_epoch_is_asked_for_by_its_number() -> None:
+    asked = ask("GET", "beta/epoch_keys?epoch=1790000000")
+    assert asked == EpochRequest("alpha", "beta", 1_790_000_000)
+
+
 def test_an_unknown_optional_extension_is_ignored() -> None:
     asked = ask("POST", "beta/enc_keys", {"extension_optional": [{"abc_max_age": 3}], "x": 1})
     assert asked == EncRequest("alpha", ("beta",), 1, 256)
@@ -120,6 +166,14 @@ def test_an_unknown_optional_extension_is_ignored() -> None:
         ("DELETE", "beta/enc_keys", None, 405),
         ("POST", "beta/status", None, 405),
         ("GET", "beta/nothing", None, 404),
+        ("GET", "beta/epoch_keys", None, 400),
+        ("GET", "beta/epoch_keys?epoch=", None, 400),
+        ("GET", "beta/epoch_keys?epoch=-1", None, 400),
+        ("GET", "beta/epoch_keys?epoch=1.5", None, 400),
+        ("GET", "beta/epoch_keys?epoch=99999999999999999999", None, 400),
+        ("GET", "beta/epoch_keys?epoch=1&number=2", None, 400),
+        ("GET", "alpha/epoch_keys?epoch=1", None, 400),
+        ("POST", "beta/epoch_keys", {"epoch": 1}, 405),
     ],
 )
 def test_bad_requests_are_refused(method: str, path: str, body: object, status: int) -> None:

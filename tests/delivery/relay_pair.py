@@ -14,6 +14,8 @@ from qkdd.base.ids import BlockNo, LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
 from qkdd.daemon.key_office import KeyOffice
+from qkdd.daemon.key_rooms import key_rooms
+from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.store_service import StoreService
 from qkdd.deliver.settings import DeliverySettings, Sae
@@ -23,6 +25,7 @@ from qkdd.net.client import HttpsClient
 from qkdd.net.delivery import Delivery
 from qkdd.net.https import HttpsServer, client_context, server_context
 from qkdd.net.pki import Authority
+from qkdd.relay.settings import LaneTimes
 
 LINK = LinkId("a-b")
 NOW = datetime.datetime.now(datetime.UTC)
@@ -115,13 +118,26 @@ async def relay_pair(folder: Path, *, stock_bytes: int = 64 * 1024) -> AsyncIter
         b.store.close()
 
 
+def an_office(
+    node: NodeId,
+    links: dict[NodeId, LinkId],
+    service: StoreService,
+    delivery: DeliverySettings,
+    limits: StoreSettings,
+) -> KeyOffice:
+    """The office of a relay without lanes or routes."""
+    lanes = LaneDesk(node, delivery.homes, LaneTimes(), [])
+    rooms = key_rooms(node, links, service, delivery, limits, lanes, routes=[], entropy=os.urandom)
+    return rooms.office
+
+
 def _end(folder: Path, node: str, peer: str, psk: bytes) -> End:
     limits = StoreSettings(path=folder / f"{node}.sqlite", master_key=Path())
     with Secret.from_bytes(os.urandom(32)) as master_key:
         store = KeyStore.open(limits.path, master_key, NodeId(node), os.urandom, limits)
     store.install_psk(LINK, "alice" if node == "a" else "bob", Secret.from_bytes(psk))
     service = StoreService(store)
-    office = KeyOffice(NodeId(node), {NodeId(peer): LINK}, service, SETTINGS, limits)
+    office = an_office(NodeId(node), {NodeId(peer): LINK}, service, SETTINGS, limits)
     mailbox = Mailbox(*KEY_MESSAGES)
 
     async def nowhere(*_messages: msgspec.Struct) -> None:

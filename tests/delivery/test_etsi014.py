@@ -44,7 +44,9 @@ async def test_status_has_every_field_of_table_9_with_its_type(tmp_path: Path) -
         "max_key_size": int,
         "min_key_size": int,
         "max_SAE_ID_count": int,
+        "status_extension": dict,
     }
+    assert answer["status_extension"] == {"qkdd_class": "direct", "qkdd_relays_trusted": 0}
     names = ("source_KME_ID", "target_KME_ID", "master_SAE_ID", "slave_SAE_ID")
     assert [answer[name] for name in names] == ["a", "b", "alpha", "beta"]
     assert answer["stored_key_count"] == (64 * 1024 - 2 * 64) // 2 // 32

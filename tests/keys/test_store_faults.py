@@ -12,6 +12,7 @@ from qkdd.keys.digest import read_digests
 from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.layout import Region, chunk_id
 from qkdd.keys.messages import BlockBurned
+from qkdd.keys.schema import SCHEMA_VERSION
 from qkdd.keys.store import KeyStore
 from tests.keys.pair_of_stores import LINK, Pair
 
@@ -61,7 +62,7 @@ def test_a_second_process_is_locked_out(pair) -> None:
         pair.alice.open()
 
 
-@pytest.mark.parametrize("pragma", ["user_version=3", "application_id=7"])
+@pytest.mark.parametrize("pragma", [f"user_version={SCHEMA_VERSION + 1}", "application_id=7"])
 def test_a_later_schema_or_another_programs_file_is_refused(pair, pragma) -> None:
     pair.alice.store.close()
     with sqlite3.connect(pair.alice.path) as connection:
@@ -70,7 +71,7 @@ def test_a_later_schema_or_another_programs_file_is_refused(pair, pragma) -> Non
     with pytest.raises(StoreError, match=r"downgrade|not a key store"):
         pair.alice.open()
     with sqlite3.connect(pair.alice.path) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         connection.execute(f"PRAGMA application_id={0x714B4453}")
     connection.close()
     pair.alice.open()

@@ -15,8 +15,10 @@ import trio
 
 from qkdd.base.errors import OutOfKey
 from qkdd.base.secret import Secret
-from qkdd.deliver.messages import Status
-from qkdd.deliver.request import DecRequest, EncRequest, HttpError, StatusRequest
+from qkdd.deliver.delivered import DeliveredKey
+from qkdd.deliver.errors import HttpError
+from qkdd.deliver.messages import Status, StatusExtension
+from qkdd.deliver.request import DecRequest, EncRequest, EpochRequest, StatusRequest
 from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.client import HttpsClient
@@ -49,6 +51,7 @@ class Manager:
             max_key_size=4096,
             min_key_size=64,
             max_SAE_ID_count=8,
+            status_extension=StatusExtension(qkdd_class="direct", qkdd_relays_trusted=0),
         )
 
     async def new_keys(self, request: EncRequest) -> Delivered:
@@ -61,13 +64,16 @@ class Manager:
             # read straight into the buffers, so that this test leaves no copy of its own
             os.readv(self._dice(), [key.reveal()])
             self.waiting[key_id] = Secret.from_bytes(key.reveal())
-            made.append((key_id, key))
+            made.append(DeliveredKey(key_id, key))
         return made
 
     async def known_keys(self, request: DecRequest) -> Delivered:
         if any(key_id not in self.waiting for key_id in request.key_ids):
             raise HttpError(400, "one or more keys specified are not found on KME")
-        return [(key_id, self.waiting.pop(key_id)) for key_id in request.key_ids]
+        return [DeliveredKey(key_id, self.waiting.pop(key_id)) for key_id in request.key_ids]
+
+    async def epoch_keys(self, request: EpochRequest) -> Delivered:
+        raise HttpError(400, f"no lane for epoch {request.epoch}")
 
     @staticmethod
     def _dice() -> int:

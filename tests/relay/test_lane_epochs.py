@@ -1,13 +1,13 @@
 """Who may serve which epoch, and what both sides know without a message."""
 
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qkdd.base.errors import OutOfKey
-from qkdd.relay.epochs import Epochs, epoch_at, epoch_key_id
+from qkdd.relay.epochs import Epochs, OutsideWindow, epoch_at, epoch_key_id
 from qkdd.relay.settings import Lane
 
 LANE = Lane(id="lane", route=("a", "b"))
@@ -100,3 +100,30 @@ def test_a_clock_within_its_limit_is_trusted(offset_s: float) -> None:
     epochs = Epochs(LANE, window=0)
     epochs.ready(100)
     assert epochs.to_send_with(100.5, offset_s) == 100
+
+
+def test_a_number_that_both_sides_name_must_be_ready() -> None:
+    epochs = Epochs(LANE, window=3)
+    epochs.held(100)
+    epochs.check_asked(100, 100.5, 0.0)
+    with pytest.raises(OutOfKey, match="100 is not READY"):
+        epochs.check_named(100, 100.5, 0.0)
+    epochs.ready(100, 102)
+    epochs.check_named(100, 100.5, 0.0)
+    with pytest.raises(OutsideWindow, match="102 is outside of 97 to 101"):
+        epochs.check_named(102, 100.5, 0.0)
+
+
+@given(st.integers(1, 2**40), st.integers(0, 8), st.integers(-12, 12))
+def test_a_key_id_is_known_exactly_in_the_window(now: int, window: int, distance: int) -> None:
+    epochs, number = Epochs(LANE, window=window), max(0, now + distance)
+    inside = now - window <= number <= now + 1
+    assert epochs.number_of(epoch_key_id(LANE, number), now + 0.5) == (number if inside else None)
+    assert epochs.number_of(UUID(int=number, version=4), now + 0.5) is None
+
+
+def test_numbers_of_the_window_are_counted_apart_from_those_ahead() -> None:
+    epochs = Epochs(LANE, window=3)
+    epochs.ready(96, 97, 100, 101, 150)
+    assert (epochs.n_late(100.5), epochs.n_ahead(100.5)) == (2, 2)
+    assert [epochs.is_ready(number) for number in (96, 98, 150)] == [True, False, True]
