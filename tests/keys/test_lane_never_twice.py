@@ -24,6 +24,7 @@ from tests.keys.lane_end import ALSO, FAR, LANE, NEAR, LaneEnd, key_of, keys_of,
 
 SAES = st.sampled_from([NEAR, ALSO, FAR])
 ENTITLED = st.sampled_from([(NEAR,), (NEAR, ALSO), (ALSO,)])
+EVERYBODY = st.permutations([NEAR, ALSO, FAR, NEAR, ALSO])
 NUMBERS = st.integers(0, 120)
 SOME = st.sets(st.integers(0, 39), min_size=1, max_size=20)
 
@@ -125,9 +126,28 @@ class OneEnd(RuleBasedStateMachine):
         self.take(list(self.given)[-1 - at % len(self.given)], sae, entitled)
 
     @precondition(lambda self: self.ready)
-    @rule(at=st.integers(0, 99), wanted=st.permutations([NEAR, ALSO, FAR, NEAR, ALSO]))
+    @rule(at=st.integers(0, 99), wanted=EVERYBODY)
     def everybody_wants_one(self, at: int, wanted: list[SaeId]) -> None:
         number = sorted(self.ready)[at % len(self.ready)]
+        for sae in wanted:
+            self.take(number, sae, (NEAR, ALSO))
+
+    @precondition(lambda self: len(self.held) > 1)
+    @rule(wanted=EVERYBODY, ready=st.booleans())
+    def some_want_one_before_its_verdict(self, wanted: list[SaeId], ready: bool) -> None:
+        number = self.held[-1]
+        for sae in wanted[:2]:
+            self.take(number, sae, (NEAR, ALSO))
+        self.first_end_judges(ready, set())
+        for sae in wanted:
+            self.take(number, sae, (NEAR, ALSO))
+
+    @precondition(lambda self: self.ready)
+    @rule(wanted=EVERYBODY)
+    def some_want_one_before_it_is_burned(self, wanted: list[SaeId]) -> None:
+        number = min(self.ready)
+        self.take(number, wanted[0], (NEAR, ALSO))
+        self.burn(number, 1)
         for sae in wanted:
             self.take(number, sae, (NEAR, ALSO))
 
