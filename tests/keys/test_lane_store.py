@@ -358,6 +358,46 @@ def test_a_group_commit_that_fails_gives_no_key(end) -> None:
     assert end.take(3) == key_of(3)
 
 
+def records(end) -> dict[tuple[int, int], bytes]:
+    """Every sealed secret, by kind and number."""
+    found = {}
+    for row in end.store._db.all("SELECT * FROM lane_keys"):
+        for at in range(row["n"]):
+            number = int.from_bytes(row["numbers"][8 * at :][:8], "big")
+            found[row["kind"], number] = row["records"][48 * at :][:48]
+    return found
+
+
+def test_what_is_used_up_is_in_no_file_any_more_not_even_under_seal(end) -> None:
+    """The row's own key goes on living for the others, so the sealed bytes themselves must go."""
+    end.ready(range(16), renew=True)
+    end.hold(range(20, 30))
+    before = records(end)
+    pad, held, ready = 0, 1, 2
+    with end.store.transaction():
+        end.take(3)
+        end.take(5)
+        end.take(6, NEAR, (NEAR, ALSO))
+    end.store.burn_lane_keys(LANE, 0, [8])
+    disk = end.on_disk()
+    assert all(before[ready, number] not in disk for number in (3, 5, 6, 8))
+    assert before[ready, 4] in disk
+    given = records(end)[3, 6]
+    end.take(6, ALSO, (NEAR, ALSO))
+    assert given not in end.on_disk()
+    assert before[pad, 1] in disk
+    assert before[held, 20] in disk
+    end.judge()
+    disk = end.on_disk()
+    assert before[pad, 1] not in disk
+    assert before[held, 20] not in disk
+    wrapped = {row["wrapped_key"] for row in end.store._db.all("SELECT * FROM lane_keys")}
+    end.store.install_lane_psk(LANE, Secret.from_bytes(bytes(reversed(PSK))), rekey=True)
+    disk = end.on_disk()
+    assert not [record for record in before.values() if record in disk]
+    assert not [key for key in wrapped if key in disk]
+
+
 def test_no_key_and_no_pad_is_on_disk_in_the_clear(end) -> None:
     end.ready(range(16), renew=True)
     end.hold([20, 21])

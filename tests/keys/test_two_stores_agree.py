@@ -15,6 +15,7 @@ from qkdd.base.ids import NodeId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.keys.digest import read_digests
 from qkdd.keys.errors import DamagedBlock, KeyNotFound
+from qkdd.keys.lane_bits import LaneBits
 from qkdd.keys.layout import Region, chunk_id
 from qkdd.keys.links import Phase
 from qkdd.keys.messages import BlockBurned
@@ -58,8 +59,13 @@ class TwoStores(RuleBasedStateMachine):
             assert (other == key_id) == (copy[:16] == key[:16])
         self.copies[key_id, sae] = key
 
-    @rule(n_bytes=st.integers(16, 9_000), auth=st.integers(0, 200), ends=st.integers(0, 3))
-    def distil(self, n_bytes: int, auth: int, ends: int) -> None:
+    @rule(
+        n_bytes=st.integers(16, 9_000),
+        auth=st.integers(0, 200),
+        ends=st.integers(0, 3),
+        n_units=st.integers(0, 20),
+    )
+    def distil(self, n_bytes: int, auth: int, ends: int, n_units: int) -> None:
         """At both ends, at one, or at none (a number is lost)."""
         if not (self.is_up(0) and self.is_up(1)):
             return
@@ -69,9 +75,46 @@ class TwoStores(RuleBasedStateMachine):
             if ends != 1 + which:
                 self.end(which).say(
                     *self.end(which).store.prepare_block(
-                        LINK, number, Secret.from_bytes(key), n_bits=8 * n_bytes, auth_bytes=auth
+                        LINK,
+                        number,
+                        Secret.from_bytes(key),
+                        n_bits=8 * n_bytes,
+                        auth_bytes=auth,
+                        lane_bits=256 * n_units,
                     )
                 )
+
+    def units(self, which: int) -> LaneBits:
+        row = self.end(which).store._links.row(LINK)
+        relayed, burned = row["lane_relayed"], row["lane_burned"]
+        return LaneBits(relayed, burned, row["lane_cut"] - relayed - burned)
+
+    @rule(which=WHICH, n_units=st.integers(1, 20), relayed=st.booleans())
+    def settle_units(self, which: int, n_units: int, relayed: bool) -> None:
+        """One end hears of the fate of units; the other may have died, or hear of it later."""
+        n_bits = min(256 * n_units, self.units(which).under_way)
+        relayed = relayed and self.may_be_relayed(which, n_bits)
+        self.end(which).store.settle_lane_bits(
+            LINK, n_bits if relayed else 0, 0 if relayed else n_bits
+        )
+
+    def may_be_relayed(self, which: int, n_bits: int) -> bool:
+        """A unit is relayed for both ends or for none, but for what a dead one forgot."""
+        other = self.units(1 - which)
+        return self.units(which).relayed + n_bits <= other.relayed + other.under_way
+
+    def settle_all(self) -> None:
+        """Every unit that is under way is relayed if the other end has it as relayed or may yet."""
+        for which in (0, 1):
+            more = self.units(1 - which).relayed - self.units(which).relayed
+            n_bits = self.units(which).under_way
+            relayed = max(0, min(n_bits, more))
+            self.end(which).store.settle_lane_bits(LINK, relayed, n_bits - relayed)
+        for end in self.pair.ends:
+            word = end.store.lane_bits_relayed(LINK)
+            if word is not None:
+                end.say(word)
+        self.pair.pump()
 
     @rule(which=WHICH, number=st.integers(1, 9), size=st.sampled_from([64, 128, 256, 4_096]))
     def reserve(self, which: int, number: int, size: int) -> None:
@@ -172,7 +215,9 @@ class TwoStores(RuleBasedStateMachine):
         self.pair.up()
         assert self.is_up(0)
         assert self.is_up(1)
+        self.settle_all()
         self.pair.accounts_are_equal()
+        assert self.units(0).under_way == self.units(1).under_way == 0
         for end in self.pair.ends:
             open_keys = end.store._db.all("SELECT * FROM keys WHERE settled = 0")
             assert open_keys == []
