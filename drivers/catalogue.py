@@ -76,7 +76,7 @@ async def open_attenuator(model: str, resource: str) -> AsyncIterator[Attenuator
 
 @asynccontextmanager
 async def open_encoder(
-    model: str, resource: str, key: bytes, entropy: Callable[[int], bytes]
+    model: str, resource: str, key: bytes | memoryview, entropy: Callable[[int], bytes]
 ) -> AsyncIterator[Encoder]:
     _require_known("encoder", model, ENCODERS)
     async with open_transport(resource) as transport:

@@ -48,7 +48,11 @@ class Qmse1:
     """
 
     def __init__(
-        self, transport: Transport, *, key: bytes, entropy: Callable[[int], bytes]
+        self,
+        transport: Transport,
+        *,
+        key: bytes | memoryview,
+        entropy: Callable[[int], bytes],
     ) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a board key has {KEY_BYTES} bytes, not {len(key)}")

@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "qkdd.cli.status",
     "store": "qkdd.cli.store",
     "top": "qkdd.cli.top",
+    "zeroise": "qkdd.cli.zeroise",
     "trunk": "qkdd.cli.trunk.command",
 }
 

@@ -12,6 +12,7 @@ from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Relay, load
+from qkdd.keys.destroy import destroy_file
 from qkdd.keys.layout import Role
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def install(
         else:
             said = _install_lane(relay, lane, file, size, rekey=rekey)
         if not keep:
-            _destroy(file, size)
+            destroy_file(file)
     except (ConfigError, StoreError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(said)
@@ -154,10 +155,3 @@ def _role(relay: Relay, link: str) -> Role:
             return "alice" if one.role == "transmitter" else "bob"
     known = ", ".join(one.name for one in relay.links)
     raise ConfigError(f"no link {link!r} in the configuration; known: {known}")
-
-
-def _destroy(file: Path, size: int) -> None:
-    with file.open("r+b", buffering=0) as output:
-        output.write(bytes(size))
-        os.fsync(output.fileno())
-    file.unlink()

@@ -91,6 +91,7 @@ async def run_relay(
                 control = await nursery.start(start, relay, store, entropy, manager)
                 log.info("relay ready", node=relay.node.id, links=len(relay.links))
                 manager.tell("READY=1")
+                nursery.start_soon(_until_over, control, nursery.cancel_scope)
                 async for number in signals:
                     if number == signal.SIGHUP:
                         await control.carry_out("reload")
@@ -99,6 +100,11 @@ async def run_relay(
                     manager.tell("STOPPING=1")
                     nursery.cancel_scope.cancel()
                     break
+
+
+async def _until_over(control: Control, relay: trio.CancelScope) -> None:
+    await control.over.wait()
+    relay.cancel()
 
 
 @asynccontextmanager
@@ -143,7 +149,7 @@ async def _serve(
     )
     reception = Reception(rooms.office, relay.delivery, relay.store, trust)
     takers = (reception.take, lane_desk.take)
-    control = Control(manager, Reloader(relay, reread, trust, takers))
+    control = Control(relay, manager, Reloader(relay, reread, trust, takers), store)
     started_s = trio.current_time()
     snapshot = partial(_snapshot, relay, statuses, accounts, lanes, entropy, started_s)
     async with trio.open_nursery() as users:
@@ -224,11 +230,10 @@ def _link_service(
         ),
         carried=relay.carried(link),
     )
-    board_key = b""
+    board_key = None
     if link.transmitter is not None:
         path = link.transmitter.encoder.key_file
-        with read_secret(path, BOARD_KEY_BYTES, "board key") as key:
-            board_key = bytes(key.reveal())
+        board_key = read_secret(path, BOARD_KEY_BYTES, "board key")
     end = LinkEnd(link, settings, ours, store, rooms, lanes, status, entropy, board_key)
     return LinkService(NodeId(relay.node.id), end, trust)
 

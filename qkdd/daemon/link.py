@@ -47,6 +47,13 @@ class LinkService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ready when it listens; a link that dials is ready at once."""
+        try:
+            await self._run_until_cancelled(task_status)
+        finally:
+            if self._end.board_key is not None:
+                self._end.board_key.wipe()
+
+    async def _run_until_cancelled(self, task_status: trio.TaskStatus[None]) -> None:
         if self._config.listen is None:
             task_status.started()
             await self._supervised(self._dial)

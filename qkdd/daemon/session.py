@@ -1,7 +1,7 @@
 """One session with a neighbour: from two agreeing hellos to light, key and their end."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 import trio
@@ -11,6 +11,7 @@ from qkdd.amplify.messages import AmplifySeed
 from qkdd.base.agreement import Agreed, check_agreement
 from qkdd.base.entropy import Entropy
 from qkdd.base.ids import LinkId, NodeId
+from qkdd.base.secret import Secret
 from qkdd.config import Link
 from qkdd.daemon.birth import BlockBirth
 from qkdd.daemon.distil import DistilSettings, Ties
@@ -85,7 +86,7 @@ class LinkEnd:
     lanes: Lanes
     status: LinkStatus
     entropy: Entropy
-    board_key: bytes = field(repr=False)
+    board_key: Secret | None
 
 
 async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> None:
@@ -132,7 +133,8 @@ async def _alice(
     end: LinkEnd, session: PeerSession, birth: BlockBirth, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.transmitter is not None
-    transmitter_settings = end.config.transmitter
+    assert end.board_key is not None
+    transmitter_settings, board_key = end.config.transmitter, end.board_key
     sent = SentBlocks()
     link = LinkId(end.config.name)
 
@@ -155,7 +157,7 @@ async def _alice(
 
     async def shine() -> None:
         async with open_transmitter(
-            transmitter_settings, board_key=end.board_key, entropy=end.entropy
+            transmitter_settings, board_key=board_key.reveal(), entropy=end.entropy
         ) as transmitter:
             with end.status.light.at_work():
                 await light.run(transmitter)

@@ -47,6 +47,7 @@ class StoreCore:
         self.settings = settings
         self._entropy = entropy
         self._db = database
+        self._vault = vault
         self._handed_out: list[Secret] = []
         self._segments = Segments(database, vault, node)
         self._links = Links(database, self._segments)
@@ -116,6 +117,22 @@ class StoreCore:
         self._streams.wipe()
         self._segments.forget_keys()
         self._db.close()
+
+    def zeroise(self) -> None:
+        """Forget every key that is held in memory, and destroy the files; the store is over.
+
+        Raises
+        ------
+        StoreError
+            If a file could not be destroyed.
+        """
+        self._streams.wipe()
+        self._segments.forget_keys()
+        self._vault.forget()
+        try:
+            self._db.destroy()
+        except OSError as error:
+            raise StoreError(f"{self._db.path} is not destroyed: {error.strerror}") from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -10,8 +10,10 @@ from typing import TypeAlias
 
 from qkdd.base.errors import StoreError
 from qkdd.keys import schema
+from qkdd.keys.destroy import destroy_file, store_files
 
 Value: TypeAlias = int | str | bytes | None
+DESTROYED = "all keys were destroyed"
 HARMLESS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 """Failures after which the file is as before; any other leaves it unknown, so the store stops."""
 
@@ -62,6 +64,13 @@ class Database:
         """Close; the last connection checkpoints the log and removes it."""
         self._connection.close()
         os.close(self._lock)
+
+    def destroy(self) -> None:
+        """Destroy the files; whatever is asked afterwards is refused."""
+        self._failed = DESTROYED
+        self._connection.close()
+        for path in store_files(self.path):
+            destroy_file(path)
 
     @property
     def in_group(self) -> bool:

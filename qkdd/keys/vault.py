@@ -87,6 +87,11 @@ class Vault:
             raise SealBroken from error
         return key
 
+    def forget(self) -> None:
+        """Let go of the expanded master key, which OpenSSL zeroes with its context; nothing opens
+        after this."""
+        self._aead = AESGCM(self._entropy(KEY_BYTES))
+
     def new_key(self) -> Secret:
         """Draw a segment key."""
         return Secret.absorb(self._entropy(KEY_BYTES))

@@ -134,7 +134,7 @@ def encoder_plan(plan: LightPlan, intensities: Intensities) -> EncoderPlan:
 
 @asynccontextmanager
 async def open_transmitter(
-    settings: TransmitterSettings, *, board_key: bytes, entropy: Entropy
+    settings: TransmitterSettings, *, board_key: bytes | memoryview, entropy: Entropy
 ) -> AsyncIterator[Transmitter]:
     """Open the three instruments; on the way out the light goes dark before they close."""
     async with (

@@ -25,18 +25,21 @@ def open_store(site: Site, relay: str) -> KeyStore:
         return KeyStore.open(settings.path, master_key, NodeId(relay), os.urandom, settings)
 
 
-def install_psk(site: Site, *, alike: bool = True) -> None:
-    """Install a pre-shared key at both ends; with ``alike=False`` each end gets another."""
+def install_psk(site: Site, *, alike: bool = True) -> bytes:
+    """Install a pre-shared key at both ends and return it; with ``alike=False`` each end gets
+    another."""
     psk = os.urandom(PSK_BYTES)
     for relay, role in ROLES.items():
         store = open_store(site, relay)
         store.install_psk(NAME, role, Secret.from_bytes(psk if alike else os.urandom(PSK_BYTES)))
         store.close()
+    return psk
 
 
-def lay_stock(site: Site, n_bytes: int, *, auth_bytes: int = 64 * 1024) -> None:
-    """Install a pre-shared key and one live block, equal at both ends, by the stores' own talk."""
-    install_psk(site)
+def lay_stock(site: Site, n_bytes: int, *, auth_bytes: int = 64 * 1024) -> bytes:
+    """Install a pre-shared key and one live block, equal at both ends, by the stores' own talk;
+    return the pre-shared key."""
+    psk = install_psk(site)
     stores = {relay: open_store(site, relay) for relay in ROLES}
     try:
         alice, bob = stores[ALICE], stores[BOB]
@@ -57,6 +60,7 @@ def lay_stock(site: Site, n_bytes: int, *, auth_bytes: int = 64 * 1024) -> None:
     finally:
         for store in stores.values():
             store.close()
+    return psk
 
 
 def _talk(

@@ -1,0 +1,87 @@
+"""``qkdd zeroise``: destroy every key of a relay, now."""
+
+import os
+import select
+import signal
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import msgspec
+
+from qkdd.base.errors import ConfigError
+from qkdd.cli.status import ask
+from qkdd.config import Relay, load
+from qkdd.daemon.status import Answer
+from qkdd.daemon.zeroise import Destroyed, destroy_keys, destroyed
+
+UCRED = struct.Struct("3i")
+ANSWER_TIMEOUT_S, END_TIMEOUT_S = 5.0, 10.0
+
+
+@click.command()
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--also",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Another file to destroy, as the sealed credential; repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def zeroise(config: Path, *, also: tuple[Path, ...], yes: bool) -> None:
+    """Destroy every key of the relay of CONFIG: master key, key store, board key, private key.
+
+    A running relay destroys them itself, wipes its memory and ends; one that does not answer is
+    killed. There is no way back: afterwards the relay is set up anew, and every link re-keyed.
+    Exit status: 0 all is destroyed, 1 not all (what is left is on stderr), 2 usage.
+    """
+    try:
+        relay = load(config, files=False)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if not yes:
+        click.confirm(f"Destroy all keys of relay {relay.node.id} for ever?", abort=True)
+    click.echo(_end_relay(relay))
+    done = [*destroy_keys(relay), *(destroyed(path) for path in also)]
+    for one in done:
+        click.echo(f"{one.path}: {_word(one)}")
+    if left := [f"{one.path} ({one.trouble})" for one in done if one.trouble is not None]:
+        raise click.ClickException(f"not destroyed: {', '.join(left)}")
+
+
+def _word(one: Destroyed) -> str:
+    if one.trouble is not None:
+        return f"NOT DESTROYED: {one.trouble}"
+    return "destroyed" if one.was_there else "not there any more"
+
+
+def _end_relay(relay: Relay) -> str:
+    """Have a running relay destroy its keys and end, or kill it; say what was done."""
+    path = relay.node.status_socket
+    try:
+        process = os.pidfd_open(_listener(path))
+    except OSError:
+        return "no relay runs here"
+    try:
+        answer = ask(path, "zeroise", timeout_s=ANSWER_TIMEOUT_S)
+        told = msgspec.json.decode(answer, type=Answer).text
+        if select.select([process], [], [], END_TIMEOUT_S)[0]:
+            return f"{told}; it has ended"
+        told += f"; it did not end within {END_TIMEOUT_S:g} s"
+    except (OSError, msgspec.DecodeError) as error:
+        told = f"the relay does not answer ({error})"
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    return f"{told}, and was killed"
+
+
+def _listener(path: Path) -> int:
+    """Process ID of whoever listens at a Unix socket, also of one that hangs (unix(7))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(ANSWER_TIMEOUT_S)
+        asking.connect(str(path))
+        credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+        pid: int = UCRED.unpack(credentials)[0]
+        return pid
