@@ -24,7 +24,7 @@ from qkdd.cli.demo.files import (
 from qkdd.cli.demo.processes import Child, ask_status, start, start_lab
 from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
 
-SHORT_BLOCKS = "[links.light]\nramp_frames = [20]\n"
+SHORT_BLOCKS = "\n[links.light]\nramp_frames = [20]\n"
 """Blocks of 2 s, for every block of a run: the shortest round number that makes key at 50 km."""
 UP = ("session", "dark", "searching", "light")
 POLL_S = 0.05
@@ -151,10 +151,8 @@ async def open_site(
         resources = links[LINK]
     alice, bob = write_relays(folder, resources)
     for relay in (alice, bob):
-        text = relay.config.read_text()
-        assert "[links.light]\n" in text
-        text = text.replace("[links.light]\n", SHORT_BLOCKS) + (more or {}).get(relay.name, "")
-        relay.config.write_text(text)
+        text = SHORT_BLOCKS + (more or {}).get(relay.name, "")
+        relay.config.write_text(relay.config.read_text() + text)
     site = Site(folder, {ALICE: alice, BOB: bob}, resources, lab)
     try:
         yield site
