@@ -25,6 +25,8 @@ class Axis:
 
     label: str
     log: bool = False
+    from_zero: bool = True
+    """Whether a linear axis goes down to zero."""
 
     def place(self, value: float) -> float:
         return math.log10(value) if self.log else value
@@ -56,7 +58,7 @@ def line_plot(title: str, x: Axis, y: Axis, curves: Sequence[Curve]) -> str:
         raise ValueError(f"no point of {title!r} can be drawn")
     x_low, x_high = _range([place[0] for place in places])
     y_low, y_high = _range([place[1] for place in places])
-    if not y.log:
+    if not y.log and y.from_zero:
         y_low = min(0.0, y_low)
     box_width, box_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
