@@ -6,7 +6,8 @@ pre-shared key, so both ends print the same and nobody else can make anything of
 
 import hmac
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,18 @@ def read_digests(path: Path, master_key: Secret, node: NodeId) -> list[DigestRow
     StoreError
         No store there, a later version, or another master key or node.
     """
-    vault = Vault(master_key, _no_dice)
+    vault = Vault(master_key, no_dice)
+    with snapshot(path) as connection:
+        links = connection.execute("SELECT link, digest_key FROM links ORDER BY link")
+        rows: list[DigestRow] = []
+        for link in links.fetchall():
+            rows += _digests_of(connection, vault, node, link)
+        return rows
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """Read a store as it is at one moment; every failure of the file is a StoreError."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
@@ -51,11 +63,7 @@ def read_digests(path: Path, master_key: Secret, node: NodeId) -> list[DigestRow
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             schema.check(application, version, path)
             connection.execute("BEGIN")
-            links = connection.execute("SELECT link, digest_key FROM links ORDER BY link")
-            rows: list[DigestRow] = []
-            for link in links.fetchall():
-                rows += _digests_of(connection, vault, node, link)
-            return rows
+            yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
 
@@ -117,5 +125,5 @@ def _row(
     return DigestRow(block["link"], block["block_no"], region.name, offset, length, state, digest)
 
 
-def _no_dice(_n_bytes: int) -> bytes:
+def no_dice(_n_bytes: int) -> bytes:
     raise RuntimeError("reading digests needs no entropy")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from qkdd.base.errors import StoreError
 from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
-from qkdd.keys.lane_rows import LANE_KEY_BYTES, DamagedRow, Kind, LaneRows, Shelf
+from qkdd.keys.lane_rows import DamagedRow, LaneRows
+from qkdd.keys.lane_seal import LANE_KEY_BYTES, Kind, Shelf
 from qkdd.keys.links import DIGEST_KEY_BYTES
 from qkdd.keys.segments import Segments
 

@@ -1,47 +1,30 @@
-"""Numbered secrets of 32 bytes on disk, many in a row: a lane's pads, held keys and READY keys.
+"""The table of a lane's secrets: pads, held keys and READY keys, many in a row.
 
-A row has a key of its own, wrapped under the master key, under which each secret is sealed with
-its number as nonce. One that is used is cut out of its row without opening the others; with the
-last one the row goes, wrapped key and all.
+A batch is one row, and one row operation. A secret that is used is cut out of its row; with the
+last one the row goes, wrapped key and all; and the commit is followed by emptying the log, so that
+what was cut out is in no file.
 """
 
 import sqlite3
-import struct
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from qkdd.base.ids import NodeId
 from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
-from qkdd.keys.vault import NONCE_BYTES, TAG_BYTES, SealBroken, Vault
+from qkdd.keys.lane_seal import (
+    LANE_KEY_BYTES,
+    Shelf,
+    cut_records,
+    open_records,
+    pack,
+    read_secret,
+    seal_records,
+    unpack,
+)
+from qkdd.keys.vault import SealBroken, Vault
 
-LANE_KEY_BYTES = 32
-RECORD_BYTES = LANE_KEY_BYTES + TAG_BYTES
 ROW_KEYS = 32
 """In one row at most: what must be written again when one of them is used stays below 2 KiB."""
-
-
-class Kind(IntEnum):
-    PAD = 0
-    """A pair of the association's pads, numbered by pair."""
-    HELD = 1
-    """Keys whose verdict is not in."""
-    READY = 2
-    GIVEN = 3
-    """Keys that one SAE has and another may still ask for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """Which secrets: pads belong to all generations of a lane (0), keys to one."""
-
-    lane: str
-    kind: Kind
-    generation: int = 0
 
 
 class DamagedRow(Exception):
@@ -61,11 +44,6 @@ class LaneRows:
         self._vault = vault
         self._node = node
 
-    def _context(self, shelf: Shelf) -> bytes:
-        """Return what the seals of a shelf are bound to; no link has a blank in its name."""
-        name = f"qkdd keys 1|{self._node}|lane {shelf.lane}|{shelf.kind.name} {shelf.generation}"
-        return name.encode()
-
     def add(self, shelf: Shelf, numbers: Sequence[int], keys: Secret) -> None:
         """Seal 32 bytes for each of the rising ``numbers``."""
         if len(keys) != LANE_KEY_BYTES * len(numbers):
@@ -78,19 +56,12 @@ class LaneRows:
             self._insert(shelf, some, plain)
 
     def _insert(self, shelf: Shelf, numbers: Sequence[int], plain: memoryview) -> None:
-        context = self._context(shelf)
-        with self._vault.new_key() as key:
-            wrapped = self._vault.wrap(key, context)
-            seal = AESGCM(key.reveal())
-        records = [
-            seal.encrypt(_nonce(number), plain[LANE_KEY_BYTES * at :][:LANE_KEY_BYTES], context)
-            for at, number in enumerate(numbers)
-        ]
+        records, wrapped = seal_records(self._vault, shelf.context(self._node), numbers, plain)
         self._db.run(
             "INSERT INTO lane_keys (lane, kind, first, last, n, numbers, records, wrapped_key)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             *(shelf.lane, shelf.kind, numbers[0], numbers[-1], len(numbers)),
-            *(_pack(numbers), b"".join(records), wrapped),
+            *(pack(numbers), records, wrapped),
         )
 
     def rows(self, shelf: Shelf, first: int = 0, last: int = 2**62) -> Iterator[sqlite3.Row]:
@@ -129,13 +100,10 @@ class LaneRows:
         return sorted({n for row in rows for n in self._unpack(shelf, row)} & set(numbers))
 
     def _unpack(self, shelf: Shelf, row: sqlite3.Row) -> list[int]:
-        numbers, records = row["numbers"], row["records"]
-        if not isinstance(numbers, bytes) or not isinstance(records, bytes) or len(numbers) % 8:
-            raise DamagedRow(shelf, row["id"])
-        found = list(struct.unpack(f">{len(numbers) // 8}Q", numbers))
-        if len(records) != RECORD_BYTES * len(found) or row["n"] != len(found):
-            raise DamagedRow(shelf, row["id"])
-        return found
+        try:
+            return unpack(row)
+        except SealBroken as error:
+            raise DamagedRow(shelf, row["id"]) from error
 
     def find(self, shelf: Shelf, number: int) -> sqlite3.Row | None:
         """Return the row that has ``number``."""
@@ -146,13 +114,10 @@ class LaneRows:
 
     def read_one(self, shelf: Shelf, row: sqlite3.Row, number: int) -> Secret:
         """Open one secret of a row; DamagedRow if it does not open."""
-        key = Secret(LANE_KEY_BYTES)
         try:
-            self._open(shelf, row, [number], key.reveal())
-        except BaseException:
-            key.wipe()
-            raise
-        return key
+            return read_secret(self._vault, shelf.context(self._node), row, number)
+        except SealBroken as error:
+            raise DamagedRow(shelf, row["id"]) from error
 
     def read(self, shelf: Shelf) -> tuple[list[int], Secret]:
         """Open all secrets of a shelf, in the order of rows; DamagedRow if one does not open."""
@@ -160,30 +125,15 @@ class LaneRows:
         numbers = [number for _, some in rows for number in some]
         keys = Secret(LANE_KEY_BYTES * len(numbers))
         at = 0
-        try:
-            for row, some in rows:
-                size = LANE_KEY_BYTES * len(some)
-                self._open(shelf, row, some, keys.reveal()[at : at + size])
-                at += size
-        except BaseException:
-            keys.wipe()
-            raise
+        for row, some in rows:
+            target = keys.reveal()[at : at + LANE_KEY_BYTES * len(some)]
+            try:
+                open_records(self._vault, shelf.context(self._node), row, some, target)
+            except SealBroken as error:
+                keys.wipe()
+                raise DamagedRow(shelf, row["id"]) from error
+            at += len(target)
         return numbers, keys
-
-    def _open(
-        self, shelf: Shelf, row: sqlite3.Row, wanted: Sequence[int], into: memoryview
-    ) -> None:
-        places = {number: at for at, number in enumerate(self._unpack(shelf, row))}
-        context = self._context(shelf)
-        try:
-            with self._vault.unwrap(row["wrapped_key"], context) as key:
-                seal = AESGCM(key.reveal())
-            for at, number in enumerate(wanted):
-                record = row["records"][RECORD_BYTES * places[number] :][:RECORD_BYTES]
-                target = into[LANE_KEY_BYTES * at :][:LANE_KEY_BYTES]
-                seal.decrypt_into(_nonce(number), record, context, target)
-        except (SealBroken, InvalidTag, TypeError, ValueError) as error:
-            raise DamagedRow(shelf, row["id"]) from error
 
     def remove(self, shelf: Shelf, numbers: Collection[int]) -> list[int]:
         """Cut secrets out of their rows; return those that were there."""
@@ -192,25 +142,22 @@ class LaneRows:
         wanted = set(numbers)
         gone: list[int] = []
         for row in self.rows(shelf, min(wanted), max(wanted)):
-            held = self._unpack(shelf, row)
-            here = [number for number in held if number in wanted]
+            here = [number for number in self._unpack(shelf, row) if number in wanted]
             if here:
-                self._cut(row, held, wanted)
+                self._cut(row, wanted)
                 gone += here
         return gone
 
-    def _cut(self, row: sqlite3.Row, held: list[int], gone: set[int]) -> None:
-        left = [(at, number) for at, number in enumerate(held) if number not in gone]
+    def _cut(self, row: sqlite3.Row, gone: set[int]) -> None:
+        numbers, records = cut_records(row, gone)
         self._db.shred_due = True
-        if not left:
+        if not numbers:
             self._db.run("DELETE FROM lane_keys WHERE id = ?", row["id"])
             return
-        numbers = [number for _, number in left]
-        records = b"".join(row["records"][RECORD_BYTES * at :][:RECORD_BYTES] for at, _ in left)
         self._db.run(
             "UPDATE lane_keys SET first = ?, last = ?, n = ?, numbers = ?, records = ?"
             " WHERE id = ?",
-            *(numbers[0], numbers[-1], len(numbers), _pack(numbers), records, row["id"]),
+            *(numbers[0], numbers[-1], len(numbers), pack(numbers), records, row["id"]),
         )
 
     def drop(self, shelf: Shelf) -> None:
@@ -224,12 +171,11 @@ class LaneRows:
         if row is None:
             return
         try:
-            held = self._unpack(damage.shelf, row)
-        except DamagedRow:
+            lost = {number for number in unpack(row) if not self._opens(damage.shelf, row, number)}
+        except SealBroken:
             self._db.run("DELETE FROM lane_keys WHERE id = ?", damage.row)
             return
-        lost = {number for number in held if not self._opens(damage.shelf, row, number)}
-        self._cut(row, held, lost)
+        self._cut(row, lost)
 
     def _opens(self, shelf: Shelf, row: sqlite3.Row, number: int) -> bool:
         try:
@@ -237,11 +183,3 @@ class LaneRows:
         except DamagedRow:
             return False
         return True
-
-
-def _nonce(number: int) -> bytes:
-    return number.to_bytes(NONCE_BYTES, "big")
-
-
-def _pack(numbers: Sequence[int]) -> bytes:
-    return struct.pack(f">{len(numbers)}Q", *numbers)

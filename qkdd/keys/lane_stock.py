@@ -14,7 +14,8 @@ from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
 from qkdd.keys.errors import KeyNotEntitled, KeyNotFound
 from qkdd.keys.lane_book import LaneBook
-from qkdd.keys.lane_rows import LANE_KEY_BYTES, DamagedRow, Kind, LaneRows, Shelf
+from qkdd.keys.lane_rows import DamagedRow, LaneRows
+from qkdd.keys.lane_seal import LANE_KEY_BYTES, Kind, Shelf
 
 
 @dataclass(frozen=True, slots=True)

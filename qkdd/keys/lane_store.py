@@ -13,7 +13,8 @@ from qkdd.base.secret import Secret
 from qkdd.keys.core import StoreCore
 from qkdd.keys.errors import DamagedLane
 from qkdd.keys.lane_book import RE_KEY, LaneMemory
-from qkdd.keys.lane_rows import DamagedRow, Kind
+from qkdd.keys.lane_rows import DamagedRow
+from qkdd.keys.lane_seal import Kind
 from qkdd.keys.lane_stock import LaneNumbers, LaneStock
 
 T = TypeVar("T")

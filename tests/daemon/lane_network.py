@@ -23,7 +23,7 @@ from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.mailbox import Mailbox, Sorter
 from qkdd.daemon.store_service import StoreService
 from qkdd.keys.account import Account
-from qkdd.keys.lane_rows import Kind, Shelf
+from qkdd.keys.lane_seal import Kind, Shelf
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
 from qkdd.net.codec import decode_batch, encode_message, join_batch

@@ -9,7 +9,7 @@ import msgspec
 from qkdd.base.ids import NodeId
 from qkdd.base.secret import Secret
 from qkdd.keys.lane_book import LaneMemory
-from qkdd.keys.lane_rows import Kind, Shelf
+from qkdd.keys.lane_seal import Kind, Shelf
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
 from qkdd.relay.actions import Hold, PersistMark, PersistVerdict, Ready, TrimPads, Voided

@@ -35,7 +35,7 @@ from qkdd.cli.demo.processes import Child, ask_status, start, start_lab
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
-from qkdd.keys.lane_rows import Kind, Shelf
+from qkdd.keys.lane_seal import Kind, Shelf
 from qkdd.keys.store import KeyStore
 from qkdd.net.pki import Authority
 from tests.chaos.proxy import ChaosProxy, open_proxy
