@@ -38,6 +38,9 @@ FEW_BYTES_PER_S = 100
 """At a lower rate there is no pause: dummy events alone, which make 30 bytes a second, are to be
 met as they come, for the sake of `WrapWatch`."""
 GATHER_BYTES = 1 << 18
+TAKE_BYTES = 1 << 17
+PIECE_BYTES = 1 << 16
+"""Of each `TagBlock`: what is made of it stays in the caches, and in memory that is used again."""
 STOP_QUIET_S = 0.2
 WRAP_S = tdc1.WRAP_TICKS * tdc1.TICK_PS * 1e-12
 
@@ -65,6 +68,7 @@ class S15Tdc1:
         self._read_s = 0.0
         self._pause_s = 0.0
         self._received = bytearray()
+        self._emptied = False
         self._reading = trio.Lock()
 
     async def identity(self) -> Identity:
@@ -102,10 +106,13 @@ class S15Tdc1:
             while True:
                 decoder = self._require(running=True)
                 before_ps = decoder.until_ps
-                empty = await self._gather()
-                block = decoder.feed(self._received)
-                self._received.clear()
-                if empty:
+                if self._received:  # pieces are left of the last gathering
+                    await trio.lowlevel.checkpoint()
+                else:
+                    self._emptied = await self._gather()
+                block = decoder.feed(self._received[:PIECE_BYTES])
+                del self._received[:PIECE_BYTES]
+                if self._emptied and not self._received:
                     block = self._compare_clocks(decoder, block)
                 if block.until_ps > before_ps or block.times_ps.size or block.lost:
                     return block
@@ -150,14 +157,13 @@ class S15Tdc1:
         await trio.sleep_until(self._read_s + self._pause_s)
         if trio.current_time() - self._read_s > STALL_S:
             self._watch.stalled(trio.current_time())
-        n_before = len(self._received)
         empty = self._take_waiting()
         if not self._received:
             await self._wait_for_bytes()
             empty = self._take_waiting()
         since_s = trio.current_time() - self._read_s
         self._read_s += since_s
-        n_bytes = len(self._received) - n_before
+        n_bytes = len(self._received)
         self._pause_s = 0.0
         if n_bytes > FEW_BYTES_PER_S * since_s:
             self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / n_bytes)
@@ -178,7 +184,7 @@ class S15Tdc1:
     def _take_waiting(self) -> bool:
         """Take what has arrived; say whether that was all."""
         while len(self._received) < GATHER_BYTES:
-            data = self._transport.receive_waiting(GATHER_BYTES - len(self._received))
+            data = self._transport.receive_waiting(TAKE_BYTES)
             if not data:
                 return True
             self._received += data

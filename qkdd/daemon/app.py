@@ -55,8 +55,11 @@ of a credential so."""
 SWITCH_INTERVAL_S = 0.0005
 """The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
 GATHER_EVERY_S = 1.0
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h of glibc
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 MAPPED_FROM_BYTES = 256 * 1024
+KEPT_FREE_BYTES = 2 * 1024 * 1024
+"""At the top of each arena: with glibc's 128 KiB, every batch of tags would give its pages back
+and have them made anew, which costs as much as the work on it."""
 MALLOC_ARENAS = 2
 
 
@@ -342,4 +345,5 @@ def _harden() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES)
         mallopt(M_ARENA_MAX, MALLOC_ARENAS)

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 SEARCH_TIMEOUT_S = 10.0
 REPORT_FRAMES = 10
 INLINE_TAGS = 1 << 16
-"""More than a tagger's pause brings. Following so many takes the loop some 2 ms."""
+"""More than a tagger's pause brings. It takes the loop some 3 ms."""
 
 
 class BobLight:

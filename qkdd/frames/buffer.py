@@ -56,6 +56,12 @@ class TagBuffer:
     def _move(self, capacity: int) -> None:
         """Put the events in front, in arrays of ``capacity``; what they leave is zeroed."""
         size = len(self)
+        if capacity == self._times_ps.size:
+            self._times_ps[:size], self._detectors[:size] = self.times_ps, self.detectors
+            self._times_ps[size:].fill(0)
+            self._detectors[size:].fill(0)
+            self._start, self._stop = 0, size
+            return
         times_ps = np.empty(capacity, np.int64)
         detectors = np.empty(capacity, np.uint8)
         times_ps[:size], detectors[:size] = self.times_ps, self.detectors

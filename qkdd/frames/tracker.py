@@ -1,5 +1,6 @@
 """From pulse 0 on: windows of tags become clicks, clicks become frames, and the clock is kept."""
 
+import math
 from collections import deque
 
 import numpy as np
@@ -15,10 +16,12 @@ from qkdd.frames.settings import FrameSettings
 from qkdd.frames.start import CalibrationStates
 from qkdd.kernels.assign import NEVER_PS, Assigned, assign
 
-WINDOW_PS = 20_000_000_000
-"""A window costs the same however many clicks it has. The clock lags 12 ps behind a frequency that
-drifts by 10 ppb/s, as much again as in half the time (see clock.py)."""
-MIN_WINDOW_PULSES = 1_000_000
+DRIFT_PER_S = 10e-9
+LAG_PERIODS = 0.01
+MAX_WINDOW_S = 0.05
+"""A window costs the same however many clicks it has. It is so long that under such a drift of the
+frequency the clock lags this part of a period behind (3 a dt^2: see clock.py): 18 ms at 1 GHz; and
+a quarter of the time after which the light counts as gone."""
 DARK_PS = 200_000_000_000
 """The light is gone if for 200 ms the clicks do not follow the clock."""
 DARK_SIGMA = 5.0
@@ -26,7 +29,9 @@ DARK_SIGMA = 5.0
 
 def window_pulses(plan: LightPlan) -> int:
     """Return how many pulses a window has at most."""
-    return max(MIN_WINDOW_PULSES, round(WINDOW_PS / plan.period_ps))
+    period_s = plan.period_ps * 1e-12
+    window_s = min(MAX_WINDOW_S, math.sqrt(LAG_PERIODS * period_s / (3 * DRIFT_PER_S)))
+    return round(window_s / period_s)
 
 
 class Tracker:

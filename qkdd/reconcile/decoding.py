@@ -41,6 +41,8 @@ class Decoder:
         by_intensity = qber_by_intensity or (qber_ppm * 1e-6,) * 3
         self._steps = np.array([steps(qber) for qber in by_intensity], np.int8)
         self._kept: dict[int, _Kept] = {}
+        self._spare: npt.NDArray[np.int8] | None = None
+        """Room for messages, all zeros, from the last frame that needed none afterwards."""
 
     def __del__(self) -> None:
         self.wipe()  # a block may end with frames open
@@ -76,7 +78,7 @@ class Decoder:
     ) -> tuple[int, Bits]:
         """Go on where the round before gave up. After a wrong success there is nothing to keep."""
         table = tables()
-        messages = ldpc.new_messages(rows)
+        messages = self._room(rows)
         kept = self._kept.pop(frame.start, None)
         if kept is not None:
             messages[: kept.messages.size] = kept.messages
@@ -97,7 +99,15 @@ class Decoder:
             self._kept[frame.start] = _Kept(rows.n_rows, messages)
         else:
             messages.fill(0)
+            self._spare = messages
         return iterations, errors
+
+    def _room(self, rows: ldpc.Graph) -> npt.NDArray[np.int8]:
+        """Return room for messages: new pages for each frame would cost as much as a pass of it."""
+        spare, self._spare = self._spare, None
+        if spare is None or spare.size < rows.n_messages:
+            return ldpc.new_messages(rows)
+        return spare[: rows.n_messages]
 
     def forget(self, frame: Frame) -> None:
         """Wipe what is kept of a frame that will not be decoded again."""

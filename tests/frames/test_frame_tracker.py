@@ -12,7 +12,7 @@ from qkdd.frames.settings import FrameSettings
 from qkdd.frames.tracker import Tracker, window_pulses
 from tests.frames.synthetic_light import states
 
-PLAN = LightPlan(frame_pulses=3_000_000, calibration_pulses=50_000, ramp_frames=(2,))
+PLAN = LightPlan(frame_pulses=8_000_000, calibration_pulses=50_000, ramp_frames=(2,))
 FRAME = 1
 SPAN = PLAN.frame_span(FRAME)
 PAYLOAD = SPAN.start + PLAN.calibration_pulses
