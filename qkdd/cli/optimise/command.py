@@ -89,6 +89,13 @@ TELL_EVERY = 200
     help="Photons of the right basis that leave by the wrong port.",
 )
 @click.option(
+    "--afterpulse",
+    type=Number(0, 0.5),
+    default=0.0,
+    show_default=True,
+    help="Chance that a click is followed by another in a gate, after the dead time.",
+)
+@click.option(
     "--splitter",
     type=Number(0, 1, min_open=True, max_open=True),
     help="Share of the light for the key basis at the receiver; chosen, too, if left out.",
@@ -149,6 +156,7 @@ def optimise(
     jitter_ps: float,
     tick_ps: int,
     misalignment: float,
+    afterpulse: float,
     splitter: float | None,
     extinction_db: float,
     clock_mhz: tuple[float, ...],
@@ -176,6 +184,7 @@ def optimise(
         jitter_ps=jitter_ps,
         tick_ps=tick_ps,
         misalignment=misalignment,
+        afterpulse=afterpulse,
     )
     known = _configured(config, link, splitter)
     proof, present = known if known is not None else (ProofSettings(), None)

@@ -49,6 +49,9 @@ class Measured:
     tick_ps: int
     misalignment: float
     """Share of the photons of the right basis that leave by the wrong port."""
+    afterpulse: float = 0.0
+    """Chance that a click is followed by another of its detector inside a gate, after the common
+    dead time and after however many pulses."""
 
     @property
     def dead_time_ps(self) -> int:
@@ -134,22 +137,45 @@ def pulses_within(time_ps: float, period_ps: float, tick_ps: float) -> float:
     return math.fsum(min(1.0, max(0.0, (time_ps - b * period_ps) / tick_ps)) for b in backs)
 
 
-def live_share(measured: Measured, choice: Choice) -> float:
-    """Share of the pulses before which no event was told for the common dead time."""
-    light, period_ps = choice.intensities, choice.light.period_ps
+def hits(measured: Measured, choice: Choice) -> tuple[float, float]:
+    """Chance that a pulse has light for one detector of the key basis, and of the test basis."""
+    light = choice.intensities
     eta = measured.efficiency * 10.0 ** (-measured.loss_db / 10.0)
-    recovering = measured.recovery_ps / period_ps
-    told = 0.0
-    for arm in (choice.key_splitter, 1.0 - choice.key_splitter):
-        hit = -math.fsum(
+    key, test = (
+        -math.fsum(
             p * math.expm1(-eta * mu * arm / 2.0)
             for p, mu in zip(light.probabilities, light.mus, strict=True)
         )
-        told += 2.0 * hit / (1.0 + hit * recovering)
+        for arm in (choice.key_splitter, 1.0 - choice.key_splitter)
+    )
+    return key, test
+
+
+def live_share(measured: Measured, choice: Choice) -> float:
+    """Share of the pulses before which no event was told for the common dead time."""
+    recovering = measured.recovery_ps / choice.light.period_ps
+    told = sum(2.0 * hit / (1.0 + hit * recovering) for hit in hits(measured, choice))
     dead_ps = choice.frames.dead_time_ps
-    blind = pulses_within(dead_ps, period_ps, choice.frames.tick_ps)
+    blind = pulses_within(dead_ps, choice.light.period_ps, choice.frames.tick_ps)
     dark = math.exp(-4.0 * measured.dark_hz * dead_ps * 1e-12)
     return dark * math.pow(max(0.0, 1.0 - told), blind)
+
+
+def even_noise(measured: Measured, choice: Choice, strayed: float) -> tuple[float, float]:
+    """Mean events of a pulse that know nothing of its state, for one detector of each basis.
+
+    Dark counts, light of the two neighbours (``strayed``: mean over all detectors), afterpulses and
+    theirs. All afterpulses fall on live pulses, as many for each click: their share of the live
+    pulses is that of the clicks.
+    """
+    arms = (choice.key_splitter, 1.0 - choice.key_splitter)
+    dark = measured.dark_hz * choice.frames.gate_ps * 1e-12
+    after = measured.afterpulse / (1.0 - measured.afterpulse)
+    key, test = (
+        strayed * arm / 2.0 + dark + after * (hit + dark)
+        for arm, hit in zip(arms, hits(measured, choice), strict=True)
+    )
+    return key, test
 
 
 def expect(measured: Measured, choice: Choice, proof: ProofSettings) -> Expected:
@@ -186,11 +212,9 @@ def _counts(measured: Measured, choice: Choice, n_pulses: int) -> tuple[DecoyCou
     right: list[list[float]] = [[], []]
     wrong: list[list[float]] = [[], []]
     clicks = 0.0
+    even = even_noise(measured, choice, strayed * mean_mu)
     for basis, sent in ((0, sent_key), (1, 1.0 - sent_key)):
         for p, mu in zip(light.probabilities, light.mus, strict=True):
-            even = [
-                strayed * mean_mu * arm / 2.0 + measured.dark_hz * gate_ps * 1e-12 for arm in arms
-            ]
             signal, error = own * mu, measured.misalignment
             here, there = arms[basis], arms[1 - basis]
             hit = -math.expm1(-signal * here * (1.0 - error) - even[basis])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.predicted import demo_setup, predict
 from qkdd.amplify.length import secret_length
 from qkdd.amplify.settings import ProofSettings
+from qkdd.base.light import Intensities
 from qkdd.cli.optimise.model import (
     DISCLOSED,
     Choice,
@@ -19,6 +20,8 @@ from qkdd.cli.optimise.model import (
     inside,
     pulses_within,
 )
+from qkdd.cli.optimise.search import plan_for
+from qkdd.frames.settings import FrameSettings
 from qkdd.reconcile.alice import AliceReconciler
 from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.codes import FRAME_BITS
@@ -94,3 +97,43 @@ def test_the_dead_time_is_the_shortest_that_the_proof_allows() -> None:
     assert Measured(10, 0.8, 100, 30_000, 50, 2_000, 0.01).dead_time_ps == 34_000
     assert Measured(10, 0.8, 100, 30_001, 50, 2_000, 0.01).dead_time_ps == 36_000
     assert Measured(10, 0.8, 100, 0, 50, 13, 0.01).dead_time_ps == 26
+
+
+@pytest.mark.parametrize(
+    ("kind", "km", "clicks_per_s", "sifted_per_s", "qber"),
+    [
+        ("InGaAs", 50, 2.59e6, 1.83e6, 0.0200),
+        ("InGaAs", 67, 1.21e6, 8.5e5, 0.0205),
+        ("InGaAs", 80, 6.5e5, 4.6e5, 0.0213),
+        ("InGaAs", 100, 2.4e5, 1.7e5, 0.0244),
+        ("InGaAs", 120, 9.2e4, 6.4e4, 0.0325),
+        ("SNSPD", 50, 8.8e6, 6.2e6, 0.0100),
+        ("SNSPD", 67, 4.4e6, 3.1e6, 0.0100),
+        ("SNSPD", 100, 9.3e5, 6.6e5, 0.0100),
+        ("SNSPD", 150, 7.6e4, 5.4e4, 0.0106),
+    ],
+)
+def test_counts_are_those_of_a_link_design_computed_apart(
+    kind, km, clicks_per_s, sifted_per_s, qber
+) -> None:
+    """Expected: an independent computation of the 1.25 GHz link design, in two or three digits."""
+    loss_db = 0.22 * km + 1.0 + 3.0
+    if kind == "InGaAs":  # gated: 8e-7 dark counts in a gate of 250 ps, 2 % afterpulses
+        measured = Measured(loss_db, 0.2, 8e-7 / 250e-12, 60_000, 0.0, 1, 0.01, 0.02)
+        gate_ps = 250
+    else:
+        measured = Measured(loss_db, 0.8, 100.0, 30_000, 0.0, 1, 0.01)
+        gate_ps = 320
+    frames = FrameSettings(
+        gate_ps=gate_ps,
+        dead_time_ps=measured.dead_time_ps,
+        detector_recovery_ps=measured.recovery_ps,
+        tick_ps=1,
+    )
+    choice = Choice(plan_for(1_250_000_000, 1.0), Intensities(), frames, 0.84)
+    expected = expect(measured, choice, ProofSettings())
+    # The plan's calibration pulses, one in 200, make clicks and no key.
+    payload = 1.0 - 1.0 / 200.0
+    assert expected.clicks == pytest.approx(payload * clicks_per_s, rel=0.025)
+    assert expected.counts.n_key == pytest.approx(payload * sifted_per_s, rel=0.015)
+    assert expected.qber == pytest.approx(qber, abs=2.5e-4)
