@@ -29,7 +29,10 @@ from drivers.timetagger.id1000_settings import STREAM_PORT, Id1000Settings
 from drivers.timetagger.id1000_talk import MODEL, Asker, DataLink, Scpi
 
 POLL_S = 0.04
-"""Between two questions whether a record has ended."""
+"""Between two questions whether a record has ended, once it may have."""
+EARLIER_S = POLL_S / 4
+"""The next record is asked for that much sooner after the last than a record is long: so it is soon
+seen a poll after its end at most, and each question comes but little more than once a record."""
 SILENCE_TIMEOUT_S = 3.0
 """How late the end of a record may be reported."""
 MAX_AHEAD = 4
@@ -64,6 +67,8 @@ class _Run:
     errors_asked_s: float = 0.0
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     lost: bool = False
+    due_s: float = 0.0
+    """Before it nobody need ask whether a record has ended."""
 
     def close(self) -> None:
         for stream in self.streams.values():
@@ -135,6 +140,7 @@ class IdqId1000:
             run.close()
             raise
         self._run = run
+        run.due_s = trio.current_time() + self._next_record_s()
 
     async def read(self) -> TagBlock:
         async with self._reading:
@@ -147,10 +153,11 @@ class IdqId1000:
                     return TagBlock(block.times_ps, block.channels, block.until_ps, lost=lost)
                 if trio.current_time() > give_up_s:
                     raise await self._silence(run)
+                await trio.sleep_until(run.due_s)
                 await self._look(run)
                 await self._ask_for_errors(run)
-                if run.records.lacking:
-                    await trio.sleep(POLL_S)
+                wait_s = POLL_S if run.records.lacking else self._next_record_s()
+                run.due_s = trio.current_time() + wait_s
 
     async def stop(self) -> TagBlock:
         """End the acquisition.
@@ -176,6 +183,9 @@ class IdqId1000:
             rest = run.records.finish()
             lost = rest.lost or run.lost or not whole
             return TagBlock(rest.times_ps, rest.channels, rest.until_ps, lost=lost)
+
+    def _next_record_s(self) -> float:
+        return self._settings.period_ps * 1e-12 - EARLIER_S
 
     async def _set_records(self) -> None:
         settings = self._settings

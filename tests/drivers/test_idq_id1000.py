@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from drivers.errors import BadReply, Fault, InstrumentError, NoReply, Refused
 from drivers.timetagger.id1000_settings import Id1000Settings
 from drivers.timetagger.id1000_talk import DataLink, Scpi, StreamStatus
-from drivers.timetagger.idq_id1000 import IdqId1000
+from drivers.timetagger.idq_id1000 import POLL_S, IdqId1000
 from tests.drivers.id1000_desk import ADDRESS, PERIOD_PS, Bench, Desk, message
 
 INPUT = ["INPU{}:ENAB ON", "INPU{}:THRE -0.4V", "INPU{}:EDGE FALLING", "INPU{}:COUP DC"]
@@ -174,6 +174,28 @@ async def test_a_cancelled_read_loses_nothing(autojump_clock):
     blocks = [await bench.tagger.read() for _ in range(20)]
     times = np.concatenate([block.times_ps for block in blocks])
     assert times.tolist() == [k * PERIOD_PS + k for k in range(20) for _ in (1, 3)]
+
+
+async def test_a_record_is_asked_for_when_it_may_have_ended_and_seen_within_a_poll(autojump_clock):
+    bench = Bench()
+    await bench.tagger.start()
+    late_s = []
+
+    async def play() -> None:
+        start_s = trio.current_time()
+        for k in range(1, 51):
+            await trio.sleep_until(start_s + k * PERIOD_PS * 1e-12)
+            bench.record({1: [k], 3: [k]})
+            late_s.append(-trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(play)
+        for k in range(50):
+            await bench.tagger.read()
+            late_s[k] += trio.current_time()
+    assert max(late_s) <= POLL_S + 1e-6
+    questions = [question for question in bench.dlt.asked if question.startswith("status")]
+    assert len(questions) <= 2 * 50 * 1.5  # of two inputs
 
 
 async def test_an_input_far_ahead_of_another_waits_in_its_socket(autojump_clock):
