@@ -15,19 +15,28 @@ try:
 except ImportError:  # no C compiler where this was installed
     _ffi = _lib = None
 
-Backend: TypeAlias = Literal["c", "numpy"]
+Backend: TypeAlias = Literal["avx512", "avx2", "c", "numpy"]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Words: TypeAlias = npt.NDArray[np.uint64]
 
 SQRT_HALF_BITS = 0x3FE6A09E00000000  # of a double just below sqrt(1/2)
 EXPONENT = ~0 << 52
 
+_KERNELS: tuple[Backend, ...] = ("c", "avx2", "avx512")
+_BACKENDS: tuple[Backend, ...] = (
+    *(
+        name
+        for variant, name in reversed([*enumerate(_KERNELS)])
+        if _lib is not None and _lib.arrivals_supported(variant)
+    ),
+    "numpy",
+)
 _forced: Backend | None = None
 
 
 def backends() -> tuple[Backend, ...]:
     """The variants that this machine can run, the fastest first."""
-    return ("numpy",) if _lib is None else ("c", "numpy")
+    return _BACKENDS
 
 
 def backend() -> Backend:
@@ -67,11 +76,13 @@ def place(words: Words, *, at: float, per_pulse: float, n_pulses: int) -> tuple[
     """
     if not (per_pulse > 0.0 and at >= 0.0 and n_pulses >= 0 and words.size):
         raise ValueError(f"{words.size} words, at {at}, {per_pulse} per pulse, {n_pulses} pulses")
-    if backend() == "numpy":
+    name = backend()
+    if name == "numpy":
         return _twin(words, at, per_pulse, n_pulses)
     pulses = np.empty(words.size - 1, np.int64)
     place_ = _ffi.new("double *", at)
     n = _lib.arrivals_place(
+        _KERNELS.index(name),
         _ffi.from_buffer("uint64_t[]", words),
         words.size,
         place_,

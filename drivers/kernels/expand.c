@@ -1,7 +1,8 @@
 /* Choices of the state encoder at sparse pulse indices (docs/encoder-protocol.md).
  *
- * AES-256 by AES-NI, eight indices in flight: one block costs 14 rounds of 3 to 4 cycles of
- * latency, which independent blocks hide. Where the CPU has no AES the NumPy twin serves.
+ * AES-256 by AES-NI, eight registers in flight: one block costs 14 rounds of 3 to 4 cycles of
+ * latency, which independent blocks hide. With VAES a register holds two blocks. Where the CPU has
+ * no AES the NumPy twin serves.
  */
 #include <stdint.h>
 #include <string.h>
@@ -13,9 +14,13 @@
 #define ROUNDS 14
 #define AES_TARGET __attribute__((target("aes,sse4.1")))
 
-int expand_supported(void) {
+#define VAES_TARGET __attribute__((target("aes,vaes,avx2")))
+
+int expand_supported(int wide) {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("aes") && __builtin_cpu_supports("sse4.1");
+    if (!__builtin_cpu_supports("aes") || !__builtin_cpu_supports("sse4.1"))
+        return 0;
+    return !wide || (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("vaes"));
 }
 
 /* FIPS 197, 5.2: the shift-and-add ladder of one round key. */
@@ -77,11 +82,30 @@ AES_TARGET static inline void eight(const __m128i rk[ROUNDS + 1], const int64_t 
     }
 }
 
-AES_TARGET void expand_states(const uint8_t *seed, const int64_t *index, int64_t n,
+/* States of sixteen indices, two in each register. */
+VAES_TARGET static inline void sixteen(const __m256i rk[ROUNDS + 1], const int64_t *index,
+                                       uint32_t key_end, uint32_t signal_end, uint32_t weak_end,
+                                       uint8_t *state) {
+    __m256i block[LANES];
+    uint32_t words[2 * LANES][4];
+    for (int lane = 0; lane < LANES; lane++) {
+        const int64_t *two = index + 2 * lane;
+        block[lane] = _mm256_set_epi64x(0, two[1] >> 2, 0, two[0] >> 2);
+        block[lane] = _mm256_xor_si256(block[lane], rk[0]);
+    }
+    for (int round = 1; round < ROUNDS; round++)
+        for (int lane = 0; lane < LANES; lane++)
+            block[lane] = _mm256_aesenc_epi128(block[lane], rk[round]);
+    for (int lane = 0; lane < LANES; lane++)
+        _mm256_storeu_si256((__m256i *)words[2 * lane],
+                            _mm256_aesenclast_epi128(block[lane], rk[ROUNDS]));
+    for (int lane = 0; lane < 2 * LANES; lane++)
+        state[lane] = choose(words[lane][index[lane] & 3], key_end, signal_end, weak_end);
+}
+
+AES_TARGET static void narrow(const __m128i rk[ROUNDS + 1], const int64_t *index, int64_t n,
                               uint32_t key_end, uint32_t signal_end, uint32_t weak_end,
                               uint8_t *state) {
-    __m128i rk[ROUNDS + 1];
-    round_keys(seed, rk);
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         eight(rk, index + i, key_end, signal_end, weak_end, state + i);
@@ -92,14 +116,39 @@ AES_TARGET void expand_states(const uint8_t *seed, const int64_t *index, int64_t
         eight(rk, last_index, key_end, signal_end, weak_end, last_state);
         memcpy(state + i, last_state, (size_t)(n - i));
     }
+}
+
+VAES_TARGET static int64_t wide_part(const __m128i rk[ROUNDS + 1], const int64_t *index,
+                                     int64_t n, uint32_t key_end, uint32_t signal_end,
+                                     uint32_t weak_end, uint8_t *state) {
+    __m256i twice[ROUNDS + 1];
+    int64_t i = 0;
+    for (int round = 0; round <= ROUNDS; round++)
+        twice[round] = _mm256_broadcastsi128_si256(rk[round]);
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        sixteen(twice, index + i, key_end, signal_end, weak_end, state + i);
+    memset(twice, 0, sizeof twice);
+    __asm__ volatile("" : : "r"(twice) : "memory");
+    return i;
+}
+
+AES_TARGET void expand_states(int wide, const uint8_t *seed, const int64_t *index, int64_t n,
+                              uint32_t key_end, uint32_t signal_end, uint32_t weak_end,
+                              uint8_t *state) {
+    __m128i rk[ROUNDS + 1];
+    int64_t i = 0;
+    round_keys(seed, rk);
+    if (wide)
+        i = wide_part(rk, index, n, key_end, signal_end, weak_end, state);
+    narrow(rk, index + i, n - i, key_end, signal_end, weak_end, state + i);
     memset(rk, 0, sizeof rk);
     __asm__ volatile("" : : "r"(rk) : "memory"); /* keeps the wipe of the round keys */
 }
 
 #else
 
-int expand_supported(void) { return 0; }
-void expand_states(const uint8_t *seed, const int64_t *index, int64_t n, uint32_t key_end,
+int expand_supported(int wide) { return 0; }
+void expand_states(int wide, const uint8_t *seed, const int64_t *index, int64_t n, uint32_t key_end,
                    uint32_t signal_end, uint32_t weak_end, uint8_t *state) {}
 
 #endif

@@ -1,4 +1,4 @@
-"""Choices of the state encoder at sparse pulse indices: AES-NI kernel and NumPy twin.
+"""Choices of the state encoder at sparse pulse indices: AES kernels and their NumPy twin.
 
 The rule is docs/encoder-protocol.md, "Choice of a pulse". A *state* is one byte,
 ``bit | basis << 1 | intensity << 2``: basis 0 key, 1 test; intensity 0 signal, 1 weak, 2 vacuum.
@@ -16,16 +16,19 @@ try:
 except ImportError:  # no C compiler where this was installed
     _ffi = _lib = None
 
-Backend: TypeAlias = Literal["aesni", "numpy"]
+Backend: TypeAlias = Literal["vaes", "aesni", "numpy"]
 
+_KERNELS: tuple[Backend, ...] = ("vaes", "aesni")
+_BACKENDS: tuple[Backend, ...] = (
+    *(name for name in _KERNELS if _lib is not None and _lib.expand_supported(name == "vaes")),
+    "numpy",
+)
 _forced: Backend | None = None
 
 
 def backends() -> tuple[Backend, ...]:
     """The variants that this machine can run, the fastest first."""
-    if _lib is not None and _lib.expand_supported():
-        return ("aesni", "numpy")
-    return ("numpy",)
+    return _BACKENDS
 
 
 def backend() -> Backend:
@@ -81,6 +84,7 @@ def expand_states(
         return _twin(seed, indices, key_threshold, signal_threshold, weak_end)
     states = np.empty(indices.size, np.uint8)
     _lib.expand_states(
+        backend() == "vaes",
         _ffi.from_buffer("uint8_t[]", seed),
         _ffi.from_buffer("int64_t[]", indices),
         indices.size,

@@ -32,7 +32,8 @@ class Bench:
     """The model of one link; ``catch_up`` brings all of it to one time.
 
     A host's bytes are taken only after the bench has caught up, so that a command acts when it
-    comes and not at the end of a step.
+    comes and not at the end of a step. What only the board's own clock answers need not wait for
+    the light: there the bench catches up before the light begins or ends.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Bench:
         self.attenuator = HP8156A()
         self.encoder = StateEncoder(key, entropy)
         self._optics.encoder = self.encoder.light
+        self.encoder.light.before_change = lambda: self.catch_up(self.encoder.now_ns)
         tagger = link.instruments.tagger
         self.tagger: TDC1 | TimeController
         self._slips_per_s = 0.0
@@ -187,12 +189,17 @@ class AttenuatorPort(Outbox):
 
 
 class EncoderPort(Outbox):
-    """The QMSE-1 board as a server sees it."""
+    """The QMSE-1 board as a server sees it.
 
-    def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
+    ``now_ns`` is the lab's time, or the bench's where the bench is far behind.
+    """
+
+    def __init__(
+        self, bench: Bench, catch_up: Callable[[], None], now_ns: Callable[[], int]
+    ) -> None:
         self._answers = bytearray()
         super().__init__(self._answers)
-        self._bench, self._catch_up = bench, catch_up
+        self._bench, self._catch_up, self._now_ns = bench, catch_up, now_ns
 
     def connected(self) -> None:
         self._answers.clear()
@@ -203,9 +210,8 @@ class EncoderPort(Outbox):
         self._bench.encoder.disconnected()
 
     def receive(self, data: bytes) -> None:
-        self._catch_up()
         try:
-            self._answers += self._bench.encoder.receive(data, self._bench.now_ns)
+            self._answers += self._bench.encoder.receive(data, self._now_ns())
         except Closed as closed:
             self._answers += closed.last_words
             raise HangUp(str(closed)) from closed

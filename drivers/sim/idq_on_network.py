@@ -47,8 +47,17 @@ class TimeController:
                 self.device.undelivered(packet)
 
     def serve_device(self, catch_up: Callable[[], None]) -> RepServer:
-        """Listen for SCPI; OSError if that cannot be."""
-        return RepServer(after(catch_up, self.device.receive), *self._device_place)
+        """Listen for SCPI; OSError if that cannot be.
+
+        An order acts when it comes, and not at the end of a step.
+        """
+
+        def answer(message: str) -> str:
+            if not is_question(message):
+                catch_up()
+            return self.device.receive(message)
+
+        return RepServer(answer, *self._device_place)
 
     def serve_datalink(self, catch_up: Callable[[], None]) -> RepServer:
         """Listen for the service's commands; OSError if that cannot be."""
@@ -61,14 +70,9 @@ class TimeController:
         return RepServer(answer, *self._service_place, streams=self._streams)
 
 
-def after(catch_up: Callable[[], None], receive: Callable[[str], str]) -> Callable[[str], str]:
-    """A command acts when it comes, and not at the end of a step."""
-
-    def answer(message: str) -> str:
-        catch_up()
-        return receive(message)
-
-    return answer
+def is_question(message: str) -> bool:
+    """Whether it asks one thing and orders nothing: the answer is that of the last step."""
+    return message.rstrip().endswith("?") and ";" not in message
 
 
 def addresses_of(host: str) -> tuple[str, ...]:

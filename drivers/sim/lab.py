@@ -1,5 +1,6 @@
 """A whole lab: every link's bench behind its servers, all in one time."""
 
+import gc
 import signal
 import sys
 import time
@@ -128,10 +129,14 @@ class RunningLab:
             raise ControlRefused(f"no link {unknown[0]!r} here; there are {', '.join(known)}")
         return [known[name] for name in names] or self.benches
 
-    def _catch_up(self, bench: Bench) -> None:
+    def _present_ns(self, bench: Bench) -> int:
+        """When a command to this bench acts."""
         now_ns = self._now_ns()
-        if now_ns - bench.now_ns <= TICKS_OF_SHORT_LAG * self._tick_ns:
-            bench.catch_up(now_ns)
+        is_late = now_ns - bench.now_ns > TICKS_OF_SHORT_LAG * self._tick_ns
+        return bench.now_ns if is_late else now_ns
+
+    def _catch_up(self, bench: Bench) -> None:
+        bench.catch_up(self._present_ns(bench))
 
     async def _keep_time(self) -> None:
         deadline = trio.current_time()
@@ -198,7 +203,11 @@ class RunningLab:
 
         wire("laser", instruments.laser.listen, LaserPort(bench, catch_up))
         wire("attenuator", instruments.attenuator.listen, AttenuatorPort(bench, catch_up), TEXT)
-        wire("encoder", instruments.encoder.listen, EncoderPort(bench, catch_up))
+        wire(
+            "encoder",
+            instruments.encoder.listen,
+            EncoderPort(bench, catch_up, partial(self._present_ns, bench)),
+        )
         for instrument, listen, port, is_text in bench.optional.outlets:
             port.catch_up = catch_up
             wire(instrument, listen, port, TEXT if is_text else BYTES)
@@ -246,6 +255,8 @@ async def serve_lab(
     """Serve ``lab`` until one of the signals comes; ``ready`` hears when everything listens."""
     with trio.open_signal_receiver(*stop_at) as signals:
         running = RunningLab(lab, folder, entropy=entropy, control=control)
+        gc.collect()
+        gc.freeze()  # modules and benches stay: nobody need look through them again
         async with trio.open_nursery() as nursery:
             nursery.start_soon(running.run)
             ready(running.resources())

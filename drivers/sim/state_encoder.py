@@ -65,6 +65,11 @@ class StateEncoder:
         self._heard_ns = 0
         self._now_ns = 0
 
+    @property
+    def now_ns(self) -> int:
+        """How far the board's clock has gone."""
+        return self._now_ns
+
     def connected(self) -> None:
         """A client is there: a new conversation starts with its hello."""
         self._stream = SealedStream(self._key, self._entropy)

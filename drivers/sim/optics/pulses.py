@@ -1,5 +1,6 @@
 """The pulses that leave a state encoder: their plan, their seeds, their states on demand."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -98,16 +99,20 @@ class EncoderLight:
 
     def __init__(self) -> None:
         self.seeds = Seeds()
+        self.before_change: Callable[[], None] = lambda: None
+        """Called before a run begins or ends: the model's last chance to walk what has left."""
         self._plan: PulsePlan | None = None
         self._start_ns = 0
         self._walked = 0
 
     def begin(self, plan: PulsePlan, now_ns: int) -> None:
         """Pulse 0 of a new run leaves at ``now_ns``."""
+        self.before_change()
         self._plan, self._start_ns, self._walked = plan, now_ns, 0
 
     def go_dark(self) -> None:
         """End the run, if there is one, and wipe every seed."""
+        self.before_change()
         self._plan = None
         self.seeds.wipe()
 

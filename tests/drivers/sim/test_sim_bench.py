@@ -114,6 +114,23 @@ def test_more_attenuation_is_less_light():
     assert 0.4 < half / full < 0.75  # detectors see at most one photon of a pulse
 
 
+def test_what_left_before_a_stop_arrives_though_the_model_had_not_walked_it():
+    """The board may hear a command when its clock is ahead of the model's, in mid-step."""
+    counts = []
+    for walked_before in (False, True):
+        bench, host = lit()
+        bench.tagger.receive(b"singles;time 50;counts?\r\n")
+        host.now_ns = bench.now_ns + 12_000_000
+        if walked_before:
+            bench.catch_up(host.now_ns)
+        host.ask(5)
+        assert bench.now_ns == host.now_ns
+        wait(bench, 50_000_000)
+        counts.append(take(bench))
+    assert counts[0] == counts[1]
+    assert sum(map(int, counts[0].split())) > BRIGHT * 0.12
+
+
 def test_the_board_goes_dark_when_its_host_falls_silent():
     bench, _ = lit()
     wait(bench, S)
@@ -178,7 +195,7 @@ def test_a_skipped_stall_is_dark_and_time_goes_on():
 
 def test_a_stranger_at_the_board_is_hung_up_on():
     bench = a_bench()
-    port = EncoderPort(bench, lambda: None)
+    port = EncoderPort(bench, lambda: None, lambda: bench.now_ns)
     port.connected()
     with pytest.raises(HangUp):
         port.receive(b"GET / HTTP/1.1\r\nHost: board\r\n\r\n")
