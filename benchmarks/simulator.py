@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from drivers.kernels import arrivals, clicks, expand
+from drivers.kernels import arrivals, clicks, expand, walk
 from drivers.sim.config import Attack, Fibre, Receiver, Source
 from drivers.sim.optics.link import OpticalLink, link_seed
 from drivers.sim.optics.pulses import PulsePlan
@@ -78,7 +78,7 @@ def main() -> None:
         ("NumPy twins", "numpy", None),
     ]
     for name, variant, attack in cases:
-        for kernel in (arrivals, clicks, expand):
+        for kernel in (arrivals, clicks, expand, walk):
             kernel.force("numpy" if variant else None)
         ns, rate_hz = cost_ns(attack)
         print(
@@ -86,7 +86,7 @@ def main() -> None:
             f"{rate_hz / 1e6:.3f} Mclick/s, {ns * rate_hz * 1e-7:5.1f} % of a core "
             f"({expand.backend()}, {clicks.backend()})"
         )
-    for kernel in (arrivals, clicks, expand):
+    for kernel in (arrivals, clicks, expand, walk):
         kernel.force(None)
 
 

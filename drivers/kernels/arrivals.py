@@ -52,6 +52,12 @@ def force(name: Backend | None) -> None:
     _forced = name
 
 
+def variant() -> int:
+    """The number of the compiled variant that serves, for C that calls it; 0 if none does."""
+    name = backend()
+    return 0 if name == "numpy" else _KERNELS.index(name)
+
+
 def place(words: Words, *, at: float, per_pulse: float, n_pulses: int) -> tuple[Ints, float]:
     """Pulses of independent Poisson events, ``per_pulse`` > 0 on average in each.
 
@@ -76,13 +82,12 @@ def place(words: Words, *, at: float, per_pulse: float, n_pulses: int) -> tuple[
     """
     if not (per_pulse > 0.0 and at >= 0.0 and n_pulses >= 0 and words.size):
         raise ValueError(f"{words.size} words, at {at}, {per_pulse} per pulse, {n_pulses} pulses")
-    name = backend()
-    if name == "numpy":
+    if backend() == "numpy":
         return _twin(words, at, per_pulse, n_pulses)
     pulses = np.empty(words.size - 1, np.int64)
     place_ = _ffi.new("double *", at)
     n = _lib.arrivals_place(
-        _KERNELS.index(name),
+        variant(),
         _ffi.from_buffer("uint64_t[]", words),
         words.size,
         place_,

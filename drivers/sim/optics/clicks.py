@@ -82,8 +82,8 @@ class Detectors:
     def __init__(self, receiver: Receiver, rng: np.random.Generator) -> None:
         self._dark_hz = receiver.dark_hz
         self._recovery_ps = round(receiver.recovery_ns * 1e3)
-        self._sigma_ps = receiver.jitter_ps / FWHM_PER_SIGMA
-        self.limit_ps = math.ceil(REACH_SIGMAS * self._sigma_ps)
+        self.sigma_ps = receiver.jitter_ps / FWHM_PER_SIGMA
+        self.limit_ps = math.ceil(REACH_SIGMAS * self.sigma_ps)
         self._clock = TaggerClock(
             offset_ppm=receiver.clock_offset_ppm, drift_ppb_per_s=receiver.clock_drift_ppb_per_s
         )
@@ -95,25 +95,9 @@ class Detectors:
         self._base_ps = 0
         self._reading_ps = 0
 
-    def light(
-        self,
-        pulses: npt.NDArray[np.int64],
-        detectors: npt.NDArray[np.uint8],
-        *,
-        period_ps: float,
-        origin_ps: float,
-    ) -> None:
-        """Photons absorbed: pulse number 0 arrives ``origin_ps`` after the last advance."""
-        self._waiting.append(
-            kernel.stamp(
-                pulses,
-                detectors,
-                self._rng.bit_generator.random_raw(pulses.size),
-                period_ps=period_ps,
-                origin_ps=origin_ps,
-                sigma_ps=self._sigma_ps,
-            )
-        )
+    def light(self, keys: npt.NDArray[np.int64]) -> None:
+        """Photons absorbed, ``time_ps << 2 | detector``, after the last advance; see Walker."""
+        self._waiting.append(keys)
 
     def advance(
         self, step_ps: int, *, light_after_ps: int, live: npt.NDArray[np.bool_] = ALL_LIVE

@@ -1,8 +1,5 @@
 """The eavesdropper in the fibre: intercept and resend a share of the pulses."""
 
-import numpy as np
-import numpy.typing as npt
-
 from drivers.kernels.clicks import ATTACK_SCALE
 from drivers.sim.config import Attack
 
@@ -14,11 +11,6 @@ def attacked_below(attack: Attack | None) -> int:
     intensity of the original. Basis and outcome are drawn once per pulse.
     """
     return 0 if attack is None else round(attack.fraction * ATTACK_SCALE)
-
-
-def eve_draws(rng: np.random.Generator, n: int) -> npt.NDArray[np.uint32]:
-    """Her dice: (n,) for as many events."""
-    return rng.integers(0, 1 << 32, n, np.uint32)
 
 
 def disturbed_qber(qber: float, fraction: float) -> float:

@@ -9,11 +9,10 @@ counts from the end of the step before.
 import numpy as np
 import numpy.typing as npt
 
-from drivers.kernels import clicks as kernel
+from drivers.kernels.walk import Line, Walker
 from drivers.sim.config import Attack, Fibre, Receiver, Source
-from drivers.sim.optics.arrivals import Arrivals
 from drivers.sim.optics.clicks import ALL_LIVE, Detectors, Events, detector_rungs
-from drivers.sim.optics.eve import attacked_below, eve_draws
+from drivers.sim.optics.eve import attacked_below
 from drivers.sim.optics.fibre import flight_ps, mean_photons, transmittance
 from drivers.sim.optics.pulses import Emission, EncoderLight, PulsePlan
 
@@ -54,7 +53,7 @@ class OpticalLink:
         self._fibre, self._source, self._receiver = fibre, source, receiver
         self.attack = attack
         self._rng = np.random.Generator(np.random.SFC64(seed))
-        self._arrivals = Arrivals(self._rng)
+        self._walker = Walker(self._rng)
         self._detectors = Detectors(receiver, self._rng)
         self._delay_ps = flight_ps(fibre.length_km) + round(receiver.delay_ns * 1e3)
         self._rungs_of: tuple[PulsePlan, npt.NDArray[np.uint64]] | None = None
@@ -111,24 +110,18 @@ class OpticalLink:
 
     def _emit_chunk(self, emission: Emission, first: int, n_pulses: int, per_pulse: float) -> None:
         plan = emission.plan
-        candidates, words = self._arrivals.draw(n_pulses, per_pulse)
-        attacked = attacked_below(self.attack)
-        pulses, detectors = kernel.split(
-            candidates,
-            self.encoder.states(candidates + first),
-            words,
-            rungs=self._rungs(plan),
-            eve=eve_draws(self._rng, candidates.size) if attacked else None,
-            attacked_below=attacked,
-        )
         whole_ps, rest = divmod(first * PS_PER_S, plan.pulse_rate_hz)
         start_ps = (emission.start_ns - self._now_ns) * 1000 + self._delay_ps
-        self._detectors.light(
-            pulses,
-            detectors,
+        line = Line(
+            n_pulses=n_pulses,
+            per_pulse=per_pulse,
+            rungs=self._rungs(plan),
+            attacked_below=attacked_below(self.attack),
             period_ps=PS_PER_S / plan.pulse_rate_hz,
             origin_ps=start_ps + whole_ps + rest / plan.pulse_rate_hz,
+            sigma_ps=self._detectors.sigma_ps,
         )
+        self._detectors.light(self._walker.walk(line, self.encoder.segments(first, n_pulses)))
 
     def _detections_per_signal(self, pulse_rate_hz: int) -> float:
         """Mean number of detection events, over all detectors, of one signal pulse."""

@@ -2,14 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from drivers.kernels.expand import expand_states
-
-Ints: TypeAlias = npt.NDArray[np.int64]
+from drivers.kernels.walk import Segment
 
 GRACE_NS = 4_000_000_000
 """The model may walk this far behind the light; seeds older than that are gone for it too."""
@@ -144,55 +138,34 @@ class EncoderLight:
         """Wipe the seeds of blocks that left so long ago that no model will ask."""
         self._wipe_below(self.emitting(now_ns - GRACE_NS))
 
-    def states(self, pulses: Ints) -> npt.NDArray[np.uint8]:
-        """States of some pulses of the run.
+    def segments(self, first: int, n_pulses: int) -> list[Segment]:
+        """Where the states of pulses of the run come from, counted from ``first``.
 
-        Parameters
-        ----------
-        pulses : (n,) int64, non-decreasing
-            Run-wide numbers within an :class:`Emission` that is not yet walked.
-
-        Returns
-        -------
-        states : (n,) uint8
-            ``bit | basis << 1 | intensity << 2``; see :func:`expand_states`.
+        The pulses are within an :class:`Emission` that is not yet walked.
         """
         plan = self._plan
         assert plan is not None, "no states in the dark"
-        states = np.empty(pulses.size, np.uint8)
-        done = 0
-        while done < pulses.size:
-            pulse = int(pulses[done])
-            end, calibration = plan.segment_at(pulse)
-            upto = int(np.searchsorted(pulses, end))
-            part = pulses[done:upto]
-            states[done:upto] = (
-                self._calibration_states(plan, part)
-                if calibration
-                else self._payload_states(plan, plan.block_at(pulse), part)
+        found: list[Segment] = []
+        pulse = first
+        while pulse < first + n_pulses or not found:
+            end, is_calibration = plan.segment_at(pulse)
+            seed, base = self.seeds.calibration, 0
+            if not is_calibration:
+                block = plan.block_at(pulse)
+                seed, base = self.seeds.blocks[block], plan.block_start(block)
+            assert seed is not None, "a run has a calibration seed"
+            found.append(
+                Segment(
+                    stop=end - first,
+                    base=base - first,
+                    seed=seed,
+                    key_threshold=plan.key_threshold,
+                    signal_threshold=ALWAYS_SIGNAL if is_calibration else plan.signal_threshold,
+                    weak_threshold=0 if is_calibration else plan.weak_threshold,
+                )
             )
-            done = upto
-        return states
-
-    def _calibration_states(self, plan: PulsePlan, pulses: Ints) -> npt.NDArray[np.uint8]:
-        seed = self.seeds.calibration
-        assert seed is not None, "a run has a calibration seed"
-        return expand_states(
-            seed,
-            pulses,
-            key_threshold=plan.key_threshold,
-            signal_threshold=ALWAYS_SIGNAL,
-            weak_threshold=0,
-        )
-
-    def _payload_states(self, plan: PulsePlan, block: int, pulses: Ints) -> npt.NDArray[np.uint8]:
-        return expand_states(
-            self.seeds.blocks[block],
-            pulses - plan.block_start(block),
-            key_threshold=plan.key_threshold,
-            signal_threshold=plan.signal_threshold,
-            weak_threshold=plan.weak_threshold,
-        )
+            pulse = end
+        return found
 
     def _wipe_below(self, pulse: int) -> None:
         if self._plan is None:

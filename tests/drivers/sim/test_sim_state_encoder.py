@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.kernels.expand import expand_states
+from drivers.kernels.walk import states_of
 from drivers.sim.state_encoder import Closed, State, StateEncoder
 from tests.drivers.sim.board_host import (
     BOARD_NONCE,
@@ -77,7 +78,9 @@ def test_the_light_shows_the_states_of_the_seeds_and_the_seeds_go() -> None:
         *by_the_book(NONE, [300_000], calibration=True),
         *by_the_book(1, [1_000, 99_999]),
     ]
-    assert light.states(pulses).tolist() == book
+    segments = light.segments(5, 400_000 - 5)
+    assert states_of(pulses - 5, segments).tolist() == book
+    assert [one.stop + 5 for one in segments] == [100_000, 101_000, 300_000, 301_000, 500_000]
     light.walked(emission.stop)
     assert sorted(light.seeds.blocks) == [1]
     assert bytes(light.seeds.blocks[1]) == seed_of(1)

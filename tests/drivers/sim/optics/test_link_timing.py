@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.kernels import arrivals, clicks, expand
+from drivers.kernels import arrivals, clicks, expand, walk
 from drivers.sim.config import Fibre, Receiver
-from drivers.sim.optics.arrivals import Arrivals
 from drivers.sim.optics.clicks import FWHM_PER_SIGMA, Detectors
 from drivers.sim.optics.link import MAX_CANDIDATE_HZ, link_seed
 from drivers.sim.optics.tagger_clock import TaggerClock
@@ -202,48 +201,12 @@ def test_pulses_of_a_block_without_seed_are_dark() -> None:
     assert plan.block_start(2) - 1000 < slots.max() < plan.block_start(2)
 
 
-@given(st.integers(1, 500), st.floats(1e-9, 5.0), st.integers(0, 1000))
-def test_candidates_are_ordered_pulses_of_the_step(n: int, per_pulse: float, seed: int) -> None:
-    pulses = Arrivals(dice(seed)).draw(n, per_pulse)[0]
-    assert (np.diff(pulses) >= 0).all()
-    assert all(0 <= pulse < n for pulse in pulses[[0, -1]]) if pulses.size else True
-
-
-def test_candidates_of_a_pulse_are_poisson() -> None:
-    """Share of pulses with 0, 1, 2, 3 events against the Poisson law, 5 sigma."""
-    n, mean = 400_000, 0.7
-    pulses = Arrivals(dice(5)).draw(n, mean)[0]
-    events = np.bincount(pulses, minlength=n)
-    for k in range(4):
-        chance = math.exp(-mean) * mean**k / math.factorial(k)
-        count = int(np.sum(events == k))
-        assert abs(count - n * chance) < 5 * math.sqrt(n * chance * (1 - chance)), k
-
-
-def test_candidates_go_on_from_one_stretch_to_the_next() -> None:
-    """Cut anywhere, and at a rate that changes, events are those of one process: 5 sigma."""
-    arrivals = Arrivals(dice(8))
-    lengths, rates = (1, 7, 40, 1000), (0.002, 0.3)
-    counts = np.array(
-        [
-            [arrivals.draw(length, rate)[0].size for length in lengths for rate in rates]
-            for _ in range(20_000)
-        ]
-    )
-    means = np.array([length * rate for length in lengths for rate in rates])
-    assert (np.abs(counts.mean(0) - means) < 5 * np.sqrt(means / 20_000)).all()
-    spread = counts.var(0) / means - 1.0
-    assert (np.abs(spread) < 5 * np.sqrt((2.0 + 1.0 / means) / 20_000)).all()
-    together = np.corrcoef(counts.T) - np.eye(means.size)
-    assert np.abs(together).max() < 5 / math.sqrt(20_000)
-
-
 def test_recovery_goes_on_across_steps() -> None:
     """Two links with the same dice, whole and cut between any two clicks, see the same clicks."""
     keys = np.sort(np.random.default_rng(3).integers(0, 4_000_000, 2000))
     whole, cut = (Detectors(ideal(recovery_ns=5.0), dice(1)) for _ in range(2))
     for detectors in (whole, cut):
-        detectors.light(keys >> 2, (keys & 3).astype(np.uint8), period_ps=1.0, origin_ps=0.0)
+        detectors.light(keys)
     once = whole.advance(1_000_000, light_after_ps=1_000_000)
     steps = [cut.advance(997, light_after_ps=997) for _ in range(1003 + 1)]
     np.testing.assert_array_equal(once.times_ps, np.concatenate([e.times_ps for e in steps]))
@@ -255,14 +218,15 @@ def test_light_that_comes_step_by_step_is_the_same_light() -> None:
     """Jitter of 100 ns carries clicks over the ends of steps of 100 ns, forward and back."""
     receiver = ideal(recovery_ns=30.0, jitter_ps=100_000.0)
     whole, cut = (Detectors(receiver, dice(1)) for _ in range(2))
-    pulses = np.arange(1000)
-    ports = (pulses % 4).astype(np.uint8)
+    jitter_ps = np.rint(dice(2).standard_normal(1000) * 40_000.0).astype(np.int64)
+    jitter_ps = np.clip(jitter_ps, -whole.limit_ps, whole.limit_ps)
+    keys = (np.arange(1000) * 10_000 + jitter_ps) * 4 + np.arange(1000) % 4
     far_ps = 10**9
-    whole.light(pulses, ports, period_ps=10_000.0, origin_ps=0.0)
+    whole.light(keys)
     once = whole.advance(far_ps, light_after_ps=2 * far_ps)
     steps = []
-    for part in np.split(pulses, 100):
-        cut.light(part - part[0], ports[part], period_ps=10_000.0, origin_ps=0.0)
+    for number, part in enumerate(np.split(keys, 100)):
+        cut.light(part - number * 100_000 * 4)
         steps.append(cut.advance(100_000, light_after_ps=100_000))
     steps.append(cut.advance(far_ps, light_after_ps=2 * far_ps))
     # what the jitter puts before the very beginning is told as of the beginning
@@ -305,12 +269,12 @@ def test_links_of_a_lab_have_dice_of_their_own() -> None:
 def test_the_same_seed_and_steps_give_the_same_clicks_in_every_backend() -> None:
     runs = []
     for name in ("fast", "numpy"):
-        for kernel in (arrivals, clicks, expand):
+        for kernel in (arrivals, clicks, expand, walk):
             kernel.force("numpy" if name == "numpy" else None)
         bench = Bench(receiver=Receiver(), seed=9)
         bench.start()
         runs.append(bench.run(0, 30 * MS))
-    for kernel in (arrivals, clicks, expand):
+    for kernel in (arrivals, clicks, expand, walk):
         kernel.force(None)
     np.testing.assert_array_equal(runs[0][0], runs[1][0])
     np.testing.assert_array_equal(runs[0][1], runs[1][1])

@@ -1,0 +1,102 @@
+/* A stretch of pulses from the dice to clicks, in pieces that stay in the processor's cache.
+ *
+ * The steps are kernels of their own modules and come as pointers, and so does the caller's
+ * generator of random words. The order in which words are taken is part of the result: the NumPy
+ * twin takes the same.
+ */
+#include <stdint.h>
+#include <stddef.h>
+
+#define PIECE 1024
+
+typedef struct {
+    int64_t stop; /* pulses before it are of this segment */
+    int64_t base; /* the pulse that its seed counts from */
+    const uint8_t *seed;
+    uint32_t key_end, signal_end, weak_end;
+} walk_segment;
+
+typedef struct {
+    uint64_t (*next)(void *);
+    void *generator;
+    int64_t (*place)(int, const uint64_t *, int64_t, double *, double, int64_t, int64_t *);
+    void (*expand)(int, const uint8_t *, const int64_t *, int64_t, uint32_t, uint32_t, uint32_t,
+                   uint8_t *);
+    int64_t (*split)(const int64_t *, const uint8_t *, const uint64_t *, int64_t, const uint64_t *,
+                     const uint32_t *, uint32_t, int64_t *, uint8_t *);
+    void (*stamp)(const int64_t *, const uint8_t *, const uint64_t *, int64_t, double, double,
+                  double, const uint32_t *, const uint16_t *, int64_t *);
+    const uint32_t *own_below;
+    const uint16_t *alias;
+} walk_tools;
+
+typedef struct {
+    int64_t n_pulses;
+    double per_pulse;
+    const uint64_t *rungs;
+    uint32_t attacked_below;
+    double period_ps, origin_ps, sigma_ps;
+} walk_line;
+
+typedef struct {
+    double at; /* place of the next candidate, in means */
+    uint64_t pending; /* its word */
+} walk_point;
+
+typedef struct {
+    int64_t pulse;
+    uint32_t draw;
+} last_draw;
+
+/* The eavesdropper's draws; events of a pulse that the last piece began have its first one's. */
+static void draw_eve(const walk_tools *tools, const int64_t *pulse, int64_t n, last_draw *last,
+                     uint32_t *eve) {
+    for (int64_t j = 0; j < n; j++)
+        eve[j] = (uint32_t)(tools->next(tools->generator) >> 32);
+    if (n && pulse[0] == last->pulse)
+        eve[0] = last->draw;
+    for (int64_t j = 0; j < n; j++)
+        if (pulse[j] != last->pulse)
+            *last = (last_draw){pulse[j], eve[j]};
+}
+
+/* Keys of clicks up to the end of the line, or until less than a piece of room is left; returns how
+ * many. The last segment stops at the line's end or later. */
+int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide,
+                     const walk_line *line, const walk_segment *segment, walk_point *point,
+                     int64_t *key, int64_t room) {
+    uint64_t word[PIECE + 1], dice[PIECE];
+    int64_t pulse[PIECE], other[PIECE];
+    uint8_t state[PIECE], detector[PIECE];
+    uint32_t eve[PIECE];
+    const double end = line->per_pulse * (double)line->n_pulses;
+    last_draw hers = {-1, 0};
+    int64_t kept = 0;
+    while (point->at < end && room - kept >= PIECE) {
+        word[0] = point->pending;
+        for (int64_t j = 1; j <= PIECE; j++)
+            word[j] = tools->next(tools->generator);
+        int64_t n = tools->place(place_variant, word, PIECE + 1, &point->at,
+                                 line->per_pulse, line->n_pulses, pulse);
+        point->pending = word[n];
+        for (int64_t i = 0, j = 0; i < n; i = j) {
+            while (pulse[i] >= segment->stop)
+                segment++;
+            for (; j < n && pulse[j] < segment->stop; j++)
+                other[j] = pulse[j] - segment->base;
+            tools->expand(expand_wide, segment->seed, other + i, j - i, segment->key_end,
+                          segment->signal_end, segment->weak_end, state + i);
+        }
+        if (line->attacked_below)
+            draw_eve(tools, pulse, n, &hers, eve);
+        int64_t m = tools->split(pulse, state, word, n, line->rungs,
+                                 line->attacked_below ? eve : NULL, line->attacked_below, other,
+                                 detector);
+        for (int64_t j = 0; j < m; j++)
+            dice[j] = tools->next(tools->generator);
+        tools->stamp(other, detector, dice, m, line->period_ps, line->origin_ps, line->sigma_ps,
+                     tools->own_below, tools->alias, key + kept);
+        kept += m;
+    }
+    return kept;
+}
