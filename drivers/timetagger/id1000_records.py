@@ -53,6 +53,11 @@ class InputRecords:
         """Times that the data link has counted and that have not arrived."""
         return max(0, self._counted[1] - self.n_arrived)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the data link said something that it should say once more."""
+        return bool(self._news) and not self.in_flight
+
     def add(self, message: Stream) -> None:
         """Take one message.
 
@@ -158,6 +163,11 @@ class RecordMerger:
     def lacking(self) -> list[int]:
         """Inputs whose next record has not come yet."""
         return [number for number, one in self.inputs.items() if not one.ended]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the data link should soon be asked again."""
+        return any(one.in_doubt for one in self.inputs.values())
 
     def take(self) -> TagBlock | None:
         """Return the next record if every input has ended it."""

@@ -30,6 +30,9 @@ from drivers.timetagger.id1000_talk import MODEL, Asker, DataLink, Scpi
 
 POLL_S = 0.04
 """Between two questions whether a record has ended, once it may have."""
+AGAIN_S = POLL_S / 2
+"""Before a doubtful answer is asked for again: pieces of the next record may come every 50 ms, and
+what is asked in between must be the same twice."""
 EARLIER_S = POLL_S / 4
 """The next record is asked for that much sooner after the last than a record is long: so it is soon
 seen a poll after its end at most, and each question comes but little more than once a record."""
@@ -156,8 +159,7 @@ class IdqId1000:
                 await trio.sleep_until(run.due_s)
                 await self._look(run)
                 await self._ask_for_errors(run)
-                wait_s = POLL_S if run.records.lacking else self._next_record_s()
-                run.due_s = trio.current_time() + wait_s
+                run.due_s = trio.current_time() + self._wait_s(run)
 
     async def stop(self) -> TagBlock:
         """End the acquisition.
@@ -183,6 +185,11 @@ class IdqId1000:
             rest = run.records.finish()
             lost = rest.lost or run.lost or not whole
             return TagBlock(rest.times_ps, rest.channels, rest.until_ps, lost=lost)
+
+    def _wait_s(self, run: _Run) -> float:
+        if not run.records.lacking:
+            return self._next_record_s()
+        return AGAIN_S if run.records.in_doubt else POLL_S
 
     def _next_record_s(self) -> float:
         return self._settings.period_ps * 1e-12 - EARLIER_S
