@@ -5,6 +5,7 @@ import importlib
 import click
 
 COMMANDS = {
+    "audit": "qkdd.cli.audit",
     "check": "qkdd.cli.check",
     "demo": "qkdd.cli.demo.command",
     "doctor": "qkdd.cli.doctor.command",

@@ -98,14 +98,19 @@ def install(
 
 
 def _install_link(relay: Relay, link: str, file: Path, size: int, *, rekey: bool) -> str:
+    from qkdd.daemon.audit import append_once
+
     role = _role(relay, link)
     _check_size(file, size, MAX_BYTES)
     with _store_and_key(relay, file, size) as (store, key):
         store.install_psk(LinkId(link), role, key, rekey=rekey)
+        append_once(relay.store.path, "re-key" if rekey else "key installed", link=link)
     return f"link {link}: pre-shared key of {size} bytes installed"
 
 
 def _install_lane(relay: Relay, name: str, file: Path, size: int, *, rekey: bool) -> str:
+    from qkdd.daemon.audit import append_once
+
     lane = next((one for one in relay.lanes if one.id == name), None)
     if lane is None:
         known = ", ".join(one.id for one in relay.lanes) or "none"
@@ -119,6 +124,7 @@ def _install_lane(relay: Relay, name: str, file: Path, size: int, *, rekey: bool
     with _store_and_key(relay, file, size) as (store, key):
         store.install_lane_psk(name, key, rekey=rekey)
         key_name = store.lane_psk_name(name)
+        append_once(relay.store.path, "re-key" if rekey else "key installed", lane=name)
     return (
         f"lane {name}: end-to-end key of {size} bytes installed; it is called {key_name}, and "
         "must be at the other end"

@@ -14,6 +14,7 @@ import msgspec
 from qkdd.base.errors import ConfigError
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load
+from qkdd.daemon.audit import append_once
 from qkdd.daemon.status import Answer
 from qkdd.daemon.zeroise import Destroyed, destroy_keys, destroyed
 
@@ -63,6 +64,8 @@ def _end_relay(relay: Relay) -> str:
     try:
         process = os.pidfd_open(_listener(path))
     except OSError:
+        with suppress(OSError):
+            append_once(relay.store.path, "zeroise", what="no relay runs here")
         return "no relay runs here"
     try:
         answer = ask(path, "zeroise", timeout_s=ANSWER_TIMEOUT_S)

@@ -24,6 +24,7 @@ from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay, host_and_port
 from qkdd.daemon import metrics
+from qkdd.daemon.audit import audited
 from qkdd.daemon.clock import Clock
 from qkdd.daemon.control import Control
 from qkdd.daemon.distil import DistilSettings
@@ -87,7 +88,11 @@ async def run_relay(
     """
     _harden()
     tell_backends()
-    async with open_entropy(relay.entropy) as entropy, open_store(relay, entropy) as store:
+    async with (
+        open_entropy(relay.entropy) as entropy,
+        open_store(relay, entropy) as store,
+        audited(relay.store.path),
+    ):
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 start = partial(_serve, reread=reread or (lambda: relay))

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO, cast
 
 import msgspec
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from qkdd.base.secret import Secret
 
@@ -20,6 +22,31 @@ def refuse_bytes(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         if isinstance(value, bytes | bytearray | memoryview | Secret):
             raise TypeError(f"log field {name!r} is {type(value).__name__}: bytes are never logged")
     return event
+
+
+class _Listeners:
+    """Who else hears every line, before it is given its form; set once the relay is up."""
+
+    def __init__(self) -> None:
+        self.hear: Processor | None = None
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if self.hear is not None:
+            self.hear(logger, method, dict(event))
+        return event
+
+
+listeners = _Listeners()
+
+
+@contextmanager
+def heard_by(hear: Processor) -> Iterator[None]:
+    """Have ``hear`` told of every line while the block lasts."""
+    listeners.hear = hear
+    try:
+        yield
+    finally:
+        listeners.hear = None
 
 
 def _to_json(event: EventDict) -> str:
@@ -66,6 +93,7 @@ def configure_logs() -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         refuse_bytes,
+        listeners,
     ]
     if sys.stderr.isatty() and "JOURNAL_STREAM" not in os.environ:
         ending: list[structlog.typing.Processor] = [

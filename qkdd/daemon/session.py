@@ -111,7 +111,7 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             nursery.start_soon(desk.run, state)
             await desk.agreed()
         end.status.enter("session")
-        log.info("stores agree", peer=end.config.peer)
+        log.info("stores agree", link=end.config.name, peer=end.config.peer)
         end.rooms.office.open_desk(link, desk)
         nursery.start_soon(end.rooms.hops.run, NodeId(end.config.peer), session.send, hops)
         try:

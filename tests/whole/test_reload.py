@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
+from qkdd.base.audit_chain import Record, follow
 from qkdd.cli.demo.files import ALICE, BOB, SAE_A, SAE_B
+from qkdd.config import load
+from qkdd.daemon.audit import audit_path
 from qkdd.net.pki import Authority
 from tests.whole.applications import Applications, NoAnswer, Refused
 from tests.whole.site import Site, open_site
@@ -114,3 +118,27 @@ async def test_an_expired_certificate_keeps_the_link_down_and_says_so_until_it_i
         await site.wait_up(AGAIN_S)
         await apps.refresh(SAE_A)
         apps.check()
+
+
+async def test_a_day_of_a_relay_is_in_its_audit_log_and_the_chain_holds(tmp_path: Path) -> None:
+    async with open_site(tmp_path, lit=False) as site:
+        lay_stock(site, 64 * 1024)
+        await site.start()
+        await site.wait_up()
+        authority(site).issue_node(BOB, now=NOW - datetime.timedelta(days=40), days=30)
+        assert (await trio.to_thread.run_sync(reload, site, BOB)).returncode == 1
+        assert await site.stop(ALICE) == 0
+        await site.wait_alone(BOB, lambda b: b.state == "down", AGAIN_S)
+        assert await site.stop(BOB) == 0
+        with audit_path(load(site.config(BOB)).store.path).open("rb") as file:
+            events = [msgspec.json.decode(line, type=Record) for line in file]
+        follow(msgspec.json.encode(one) + b"\n" for one in events)
+        assert [one.event for one in events] == [
+            "start",
+            "session",
+            "alarm",
+            "session ended",
+            "stop",
+        ]
+        assert events[1].fields["peer"] == ALICE
+        assert events[2].fields["what"] == "reload refused: all stays as it was"
