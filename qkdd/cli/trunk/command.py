@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from qkdd.base.errors import ConfigError, QkdError
+from qkdd.cli.trunk.chaos import KINDS
 from qkdd.cli.trunk.network_run import NetworkRun
 from qkdd.cli.trunk.site import MAX_SOCKET_PATH, Site
 from qkdd.cli.trunk.telling import Teller
@@ -22,6 +23,8 @@ from qkdd.network.read import load
 @click.option("--relays", type=click.IntRange(2), help="Only the first so many nodes of FILE.")
 @click.option("--seconds", default=120.0, show_default=True, type=click.FloatRange(5, 1e7))
 @click.option("--labs", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--chaos", type=click.Choice(list(KINDS)), help="Outages at random, with a report.")
+@click.option("--chaos-seed", default=1, show_default=True, type=int)
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--keep", is_flag=True, help="Leave relays and laboratories running at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Progress on stderr, the summary as JSON.")
@@ -30,6 +33,8 @@ def trunk(
     relays: int | None,
     seconds: float,
     labs: int,
+    chaos: str | None,
+    chaos_seed: int,
     folder: Path | None,
     *,
     keep: bool,
@@ -48,7 +53,15 @@ def trunk(
         site = Site.on_free_ports(_network(file, relays), place)
         if len(str(site.longest_socket())) > MAX_SOCKET_PATH:
             raise ConfigError(f"{site.longest_socket()}: too long for a socket: use another --dir")
-        run = NetworkRun(site, teller, seconds, n_labs=labs, keep=keep)
+        run = NetworkRun(
+            site,
+            teller,
+            seconds,
+            n_labs=labs,
+            keep=keep,
+            chaos=chaos,
+            chaos_seed=chaos_seed,
+        )
         summary = trio.run(run.run)
     except* (QkdError, OSError) as errors:
         raise click.ClickException("; ".join(reasons(errors))) from errors

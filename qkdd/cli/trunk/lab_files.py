@@ -13,13 +13,19 @@ from qkdd.cli.trunk.toml_text import toml_text
 from qkdd.network.laid_out import LaidLink
 
 ANY_PORT = "tcp:127.0.0.1:0"
+TICK_MS = 50.0
+"""Many links in a laboratory cost a third less than at its usual 10 ms; no relay reads faster."""
 
 
 def write_lab(site: Site, number: int, links: Sequence[LaidLink]) -> None:
     """Write the file of laboratory ``number``, which serves ``links``."""
     path = site.lab(number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = {"seed": site.network.network.seed, "links": [_link(link) for link in links]}
+    table = {
+        "seed": site.network.network.seed,
+        "tick_ms": TICK_MS,
+        "links": [_link(link) for link in links],
+    }
     path.write_text(toml_text(table))
 
 

@@ -7,6 +7,7 @@ import trio
 
 from qkdd.cli.demo.processes import ProcessDied, ask_status
 from qkdd.cli.trunk.application import End, Errand, Pair, Tally
+from qkdd.cli.trunk.chaos import Chaos
 from qkdd.cli.trunk.lab_files import write_lab
 from qkdd.cli.trunk.pre_shared import install_pre_shared
 from qkdd.cli.trunk.processes import Processes
@@ -28,7 +29,15 @@ class NetworkRun:
     """Starts, follows and stops one network."""
 
     def __init__(
-        self, site: Site, teller: Teller, seconds: float, *, n_labs: int, keep: bool
+        self,
+        site: Site,
+        teller: Teller,
+        seconds: float,
+        *,
+        n_labs: int,
+        keep: bool,
+        chaos: str | None = None,
+        chaos_seed: int = 1,
     ) -> None:
         self._site = site
         self._teller = teller
@@ -39,6 +48,7 @@ class NetworkRun:
         self._started_s = 0.0
         self._signalled = False
         self.watch = Watch(site.network)
+        self._chaos = chaos and Chaos(site, self._processes, self.watch, chaos, chaos_seed)
 
     async def run(self) -> Summary:
         reason = None
@@ -54,7 +64,9 @@ class NetworkRun:
             usage = self._processes.measure()
             if self._signalled:
                 reason = f"stopped by a signal after {self._now_s():.0f} s"
-            return summarise(self.watch, usage, end_s=self._now_s(), reason=reason)
+            outages = self._chaos.outages if self._chaos else ()
+            end_s = self._now_s()
+            return summarise(self.watch, usage, end_s=end_s, reason=reason, outages=outages)
         finally:
             with trio.move_on_after(STOP_TIMEOUT_S, shield=True):
                 await self._processes.stop(keep=self._keep)
@@ -90,6 +102,8 @@ class NetworkRun:
             async for node in up_out:
                 self.watch.relays_started_s[node] = self._now_s()
             self._teller.say("every relay answers", self._now_s())
+            if self._chaos:
+                nursery.start_soon(self._chaos.run, self._now_s, self._teller.say)
             if self._site.network.lanes:
                 await self._processes.start_applications(self._errand())
                 nursery.start_soon(self._processes.hear, told_in)
@@ -109,6 +123,7 @@ class NetworkRun:
                 answer = await ask_status(self._site.status_socket(node))
                 snapshot = answer and msgspec.json.decode(answer, type=RelaySnapshot)
                 self.watch.relay(node, snapshot or None, self._now_s())
+            self.watch.news()
             self._processes.check()
             self._teller.show(self.watch, self._processes.measure(), self._now_s())
             await trio.sleep(POLL_S)

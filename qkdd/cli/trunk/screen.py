@@ -86,7 +86,7 @@ def _lanes(watch: Watch) -> Table:
             "-" if lane.n_ready is None else str(lane.n_ready),
             "-" if lane.n_void is None else str(lane.n_void),
             Text(str(tally.delivered), style="green" if tally.delivered else ""),
-            Text(str(tally.missed), style="red" if tally.missed else ""),
+            Text(str(lane.missed), style="red" if lane.missed else ""),
             Text(str(tally.unequal), style="red" if tally.unequal else ""),
             latency,
             Text(tally.last_miss[:60], style="yellow"),

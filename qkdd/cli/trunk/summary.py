@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from qkdd.cli.trunk.chaos import Outage
 from qkdd.cli.trunk.processes import KindUsage
 from qkdd.cli.trunk.watch import Watch, WatchedLane, WatchedLink
 from qkdd.daemon.status import LinkSnapshot
@@ -50,6 +51,8 @@ class LaneSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers that never will, since the start of the first end."""
     delivered: int
     missed: int
+    """Refreshes missed although both applications' relays lived."""
+    missed_at_dead_relay: int
     unequal: int
     twice: int
     latency_median_s: float | None
@@ -81,12 +84,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, KindUsage]
     cpu_s_total: float
     peak_mb_total: float
+    outages: tuple[Outage, ...]
     links: tuple[LinkSummary, ...]
     lanes: tuple[LaneSummary, ...]
 
 
 def summarise(
-    watch: Watch, usage: dict[str, KindUsage], *, end_s: float, reason: str | None
+    watch: Watch,
+    usage: dict[str, KindUsage],
+    *,
+    end_s: float,
+    reason: str | None,
+    outages: Sequence[Outage] = (),
 ) -> Summary:
     """Put everything together; ``ok`` only if every refresh after a lane's first key was right."""
     network = watch.network
@@ -115,6 +124,7 @@ def summarise(
         usage=usage,
         cpu_s_total=round(sum(kind.cpu_s for kind in usage.values()), 2),
         peak_mb_total=round(sum(kind.peak_mb for kind in usage.values()), 1),
+        outages=tuple(outages),
         links=tuple(links),
         lanes=tuple(lanes),
     )
@@ -173,7 +183,8 @@ def _lane(watched: WatchedLane) -> LaneSummary:
         came=watched.n_came,
         void=watched.n_void,
         delivered=tally.delivered,
-        missed=tally.missed,
+        missed=watched.missed,
+        missed_at_dead_relay=watched.missed_at_dead_relay,
         unequal=tally.unequal,
         twice=tally.twice,
         latency_median_s=quantile(0.5),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
+from qkdd.cli.trunk.chaos import recovery
 from qkdd.cli.trunk.processes import KindUsage
 from qkdd.cli.trunk.screen import screen
 from qkdd.cli.trunk.summary import Summary
@@ -81,6 +82,8 @@ def _verdict(summary: Summary) -> Iterator[str]:
         f"{number(min(rates, default=None), '.0f')} bit/s; relays up after "
         f"{number(summary.start_s)} s, all light after {number(summary.all_lit_s)} s"
     )
+    for outage in summary.outages:
+        yield f"outage    {outage.began_s:.0f} s: {recovery(outage)}"
     yield "cost      " + ", ".join(
         f"{used.processes} {kind}: {used.cpu_s:.1f} s CPU, {used.peak_mb:.0f} MB"
         for kind, used in summary.usage.items()

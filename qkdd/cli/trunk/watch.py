@@ -1,7 +1,9 @@
 """What the relays and applications of a network show while it runs. Times: seconds since start."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+import trio
 
 from qkdd.cli.trunk.application import Tally
 from qkdd.daemon.lane_status import LaneSnapshot
@@ -75,6 +77,8 @@ class WatchedLane:
     tally: Tally
     ends: list[LaneSnapshot | None] = field(default_factory=lambda: [None, None])
     """The first node's, the last node's; None while a relay does not answer."""
+    missed_at_dead_relay: int = 0
+    """Refreshes missed while the relay of one of the applications was killed."""
     first_ready_s: float | None = None
     """When both ends first had READY keys."""
     first_key_s: float | None = None
@@ -85,6 +89,17 @@ class WatchedLane:
         """READY keys of epochs to come: what both ends have."""
         counts = [end.n_ready for end in self.ends if end is not None and end.n_ready is not None]
         return min(counts) if len(counts) == len(self.ends) else None
+
+    @property
+    def newest_ready(self) -> int | None:
+        """The last number that both ends have READY."""
+        last = [end.newest_ready if end is not None else None for end in self.ends]
+        return min(last[0], last[1]) if last[0] is not None and last[1] is not None else None
+
+    @property
+    def missed(self) -> int:
+        """Refreshes missed although both applications' relays lived."""
+        return self.tally.missed - self.missed_at_dead_relay
 
     @property
     def n_came(self) -> int:
@@ -116,6 +131,19 @@ class Watch:
             lane.lane.id: WatchedLane(lane, Tally(lane=lane.lane.id)) for lane in network.lanes
         }
         self.relays_started_s: dict[str, float] = {}
+        self._news = trio.Event()
+        self.dead: set[str] = set()
+        """Relays that were killed on purpose and are not back yet."""
+
+    def news(self) -> None:
+        """Wake whoever waits for something to have changed."""
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, fact: Callable[[], bool]) -> None:
+        """Wait until ``fact`` is true of what is seen."""
+        while not fact():
+            await self._news.wait()
 
     def relay(self, node: str, snapshot: RelaySnapshot | None, now_s: float) -> None:
         """Note what a relay says, or that it says nothing."""
@@ -134,9 +162,16 @@ class Watch:
         for tally in tallies:
             lane = self.lanes[tally.lane]
             tally.latencies_s = lane.tally.latencies_s + tally.latencies_s
+            route = lane.lane.lane.route
+            if self.dead & {route[0], route[-1]}:
+                lane.missed_at_dead_relay += tally.missed - lane.tally.missed
             lane.tally = tally
             if tally.first_key_s is not None and lane.first_key_s is None:
                 lane.first_key_s = now_s
+
+    @property
+    def n_missed(self) -> int:
+        return sum(lane.missed for lane in self.lanes.values())
 
     @property
     def n_lit(self) -> int:
