@@ -10,8 +10,9 @@ import trio
 from qkdd.base.errors import OutOfKey
 from qkdd.base.secret import Secret
 from qkdd.cli.trunk.application import End, Pair, Refresher, Tally
+from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.messages import Status
-from qkdd.deliver.request import DecRequest, EncRequest, StatusRequest
+from qkdd.deliver.request import DecRequest, EncRequest, EpochRequest, StatusRequest
 from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.delivery import Delivered, Delivery
@@ -37,12 +38,15 @@ class Relays:
             raise OutOfKey("nothing in stock")
         key_id, key = uuid4(), bytes(32) if self._repeat else os.urandom(32)
         self._keys[key_id] = key
-        return [(key_id, Secret.from_bytes(key))]
+        return [DeliveredKey(key_id, Secret.from_bytes(key))]
 
     async def known_keys(self, request: DecRequest) -> Delivered:
         (key_id,) = request.key_ids
         key = self._keys[key_id]
-        return [(key_id, Secret.from_bytes(bytes(32) if self._spoil else key))]
+        return [DeliveredKey(key_id, Secret.from_bytes(bytes(32) if self._spoil else key))]
+
+    async def epoch_keys(self, request: EpochRequest) -> Delivered:
+        raise NotImplementedError
 
 
 async def refreshed(folder: Path, relays: Relays, periods: int, *, empty_from: int = 99) -> Tally:
