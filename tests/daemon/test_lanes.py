@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from qkdd.keys.store import KeyStore
 from qkdd.relay.settings import UNIT_BITS, Lane, LaneTimes
 from tests.daemon.lane_network import Network, link_between, network
 
@@ -62,6 +63,28 @@ async def test_a_block_on_every_link_gives_equal_keys_at_both_ends(tmp_path: Pat
         keys = await ready(net, LANE, 3)
         assert len(set(keys.values())) == len(keys)
         await accounts_agree(net, LANE)
+
+
+async def test_the_store_of_a_relay_between_has_nothing_of_the_lane_but_counts(
+    tmp_path: Path,
+) -> None:
+    tables = ("lanes", "lane_keys", "lane_recipients")
+
+    def rows(store: KeyStore) -> list[int]:
+        return [len(store._db.all(f"SELECT * FROM {table}")) for table in tables]
+
+    async with network(tmp_path, LANE, times=TIMES) as net:
+        await net.light_all(ROUTE)
+        keys = await ready(net, LANE, 3)
+        found = {name: await net.nodes[name].service.do(rows) for name in ROUTE}
+        assert found["b"] == found["c"] == [0, 0, 0]
+        assert all(found[name][0] == 1 and found[name][1] > 1 for name in ("a", "d"))
+        relayed = 0
+        with trio.fail_after(10):  # the store is told once a second
+            while relayed < UNIT_BITS * len(keys):
+                await trio.sleep(0.05)
+                here, there = await net.accounts("b", "c")
+                relayed = min(here.relayed, there.relayed)
 
 
 @pytest.mark.parametrize("name", ROUTE)
