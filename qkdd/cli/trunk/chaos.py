@@ -101,7 +101,7 @@ class Chaos:
         else:
             await self._kill(outage.target, outage.seconds)
         with trio.move_on_after(RECOVERY_TIMEOUT_S):
-            await _recovery(outage, out, lanes, self._watch)
+            await recover(outage, out, lanes, self._watch)
         outage.missed = self._watch.n_missed - missed
 
     async def _kill(self, node: str, seconds: float) -> None:
@@ -122,7 +122,7 @@ class Chaos:
         raise LabRefused(f"no laboratory has link {link}")
 
 
-async def _recovery(
+async def recover(
     outage: Outage, out: list[WatchedLink], lanes: list[WatchedLane], watch: Watch
 ) -> None:
     """Watch links and lanes come back after the repair."""
