@@ -77,6 +77,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     priority leave so much. The same at both ends of a link that carries lanes."""
     promised_priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """Of the promise among the priorities of the lanes."""
+    max_epsilon_per_year: Annotated[float, Meta(gt=0, le=1)] = 1e-4
+    """Secrecy and correctness of all blocks of a calendar year together; then no more key."""
     capacity_bits_per_s: Annotated[float, Meta(gt=0)] | None = None
     """Secret key rate that lanes may reckon with: not the best day's."""
     light: LightPlan = LightPlan()

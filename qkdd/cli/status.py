@@ -77,6 +77,7 @@ def describe(link: LinkSnapshot) -> str:
         f"  blocks     {link.n_blocks} distilled, {link.n_blocks_without_key} without key, "
         f"{link.n_blocks_void} void; epsilon spent: secrecy {link.eps_sec_total:.3g}, "
         f"correctness {link.eps_cor_total:.3g}",
+        f"  this year  {_epsilon(link)}",
         f"  frames     {link.auth_tags} authenticated, {link.auth_bad_tags} bad; forgery bound "
         f"{link.auth_forgery_bound:.2g} in all",
     ]
@@ -129,6 +130,15 @@ def _describe_block(block: BlockFacts) -> str:
         f"    f {_number(block.f_one_way)} one way, {_number(block.f_both_ways)} both ways; "
         f"eps_sec {block.eps_sec:g}, eps_cor {block.eps_cor:g}"
         + (f"\n    no key: {block.reason}" if block.reason else "")
+    )
+
+
+def _epsilon(link: LinkSnapshot) -> str:
+    if link.eps_year is None:
+        return "-"
+    return (
+        f"{link.eps_year}: {link.eps_year_blocks} blocks, epsilon spent: secrecy "
+        f"{link.eps_year_secrecy:.3g}, correctness {link.eps_year_correctness:.3g}"
     )
 
 

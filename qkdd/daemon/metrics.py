@@ -158,6 +158,15 @@ def _blocks(page: Page, link: LinkSnapshot) -> None:
             "qkdd_link_epsilon_total", "Epsilon spent since the start.", spent, **name, kind=kind
         )
 
+    if link.eps_year is not None:
+        for kind, spent in (
+            ("secrecy", link.eps_year_secrecy),
+            ("correctness", link.eps_year_correctness),
+        ):
+            page.gauge(
+                "qkdd_link_epsilon_year", "Epsilon spent this year.", spent, **name, kind=kind
+            )
+
 
 def _authentication(page: Page, link: LinkSnapshot) -> None:
     name = {"link": link.name}

@@ -14,9 +14,10 @@ from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link
 from qkdd.daemon.birth import BlockBirth
-from qkdd.daemon.distil import DistilSettings, Ties
+from qkdd.daemon.distil import Committer, DistilSettings, Ties
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
 from qkdd.daemon.distil_bob import BobDistiller, EndedBlock, wipe_waiting
+from qkdd.daemon.epsilon import EpsilonLimit, LimitedCommit
 from qkdd.daemon.hop_desk import HOP_MESSAGES
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
 from qkdd.daemon.key_rooms import KeyRooms
@@ -30,6 +31,7 @@ from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.supervise import supervise
 from qkdd.daemon.watchman import Watchman
 from qkdd.frames.receiver import LightReceiver
+from qkdd.keys.epsilon_book import EpsilonYear
 from qkdd.keys.messages import StoreState
 from qkdd.net.peer import PeerSession
 from qkdd.reconcile import messages as reconcile_messages
@@ -118,7 +120,10 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             nursery.start_soon(post.run)
             await end.lanes.attach(link, post)
             make = _alice if end.config.role == "transmitter" else _bob
-            await make(end, session, BlockBirth(end.config, desk, end.lanes), runs, blocks)
+            limit = epsilon_limit(end)
+            await limit.look()
+            birth = LimitedCommit(limit, BlockBirth(end.config, desk, end.lanes))
+            await make(end, session, birth, runs, blocks)
         finally:
             end.lanes.detach(link, post)
             end.rooms.office.close_desk(link)
@@ -130,7 +135,7 @@ async def _receive(session: PeerSession, sorter: Sorter) -> None:
 
 
 async def _alice(
-    end: LinkEnd, session: PeerSession, birth: BlockBirth, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd, session: PeerSession, birth: Committer, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.transmitter is not None
     assert end.board_key is not None
@@ -176,7 +181,7 @@ def _tap_record(config: Link) -> TapRecord | None:
 
 
 async def _bob(
-    end: LinkEnd, session: PeerSession, birth: BlockBirth, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd, session: PeerSession, birth: Committer, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.receiver is not None
     receiver_settings = end.config.receiver
@@ -221,6 +226,21 @@ async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:
         end.status.enter("dark", reason)
 
     await supervise("light", service, restart_on=(InstrumentError,), failed=failed)
+
+
+def epsilon_limit(end: LinkEnd) -> EpsilonLimit:
+    """What the link of ``end`` may still spend this year."""
+
+    def told(spent: EpsilonYear) -> None:
+        end.status.epsilon_year = spent
+
+    return EpsilonLimit(
+        LinkId(end.config.name),
+        end.config.proof,
+        end.config.max_epsilon_per_year,
+        end.store,
+        told,
+    )
 
 
 def _reporter(end: LinkEnd) -> Callable[[BlockFacts], None]:

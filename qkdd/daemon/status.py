@@ -13,6 +13,7 @@ from qkdd.auth.budget import AuthBudget
 from qkdd.base.counts import ByIntensity
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.watchdog import Loop
+from qkdd.keys.epsilon_book import EpsilonYear
 
 RATE_WINDOW_S = 64.0
 STALE_S = 4 * RATE_WINDOW_S
@@ -70,6 +71,11 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     disclosed_bits_per_s: float | None
     eps_sec_total: float
     eps_cor_total: float
+    eps_year: int | None
+    """Calendar year (UTC) of the next three; None before the first session."""
+    eps_year_blocks: int
+    eps_year_secrecy: float
+    eps_year_correctness: float
     n_blocks: int
     n_blocks_without_key: int
     n_blocks_void: int
@@ -121,6 +127,7 @@ class LinkStatus:
     calibration_matched: list[int] = field(default_factory=lambda: [0, 0])
     eps_sec_total: float = 0.0
     eps_cor_total: float = 0.0
+    epsilon_year: EpsilonYear | None = None
     n_blocks: int = 0
     n_blocks_without_key: int = 0
     n_blocks_void: int = 0
@@ -187,6 +194,7 @@ class LinkStatus:
             return total / seconds if seconds else None
 
         matched, errors = self.calibration_matched, self.calibration_errors
+        year = self.epsilon_year
         return LinkSnapshot(
             name=self.name,
             peer=self.peer,
@@ -202,6 +210,10 @@ class LinkStatus:
             disclosed_bits_per_s=rate(sum(block.disclosed_both_ways_bits for block in blocks)),
             eps_sec_total=self.eps_sec_total,
             eps_cor_total=self.eps_cor_total,
+            eps_year=None if year is None else year.year,
+            eps_year_blocks=0 if year is None else year.n_blocks,
+            eps_year_secrecy=0.0 if year is None else year.secrecy,
+            eps_year_correctness=0.0 if year is None else year.correctness,
             n_blocks=self.n_blocks,
             n_blocks_without_key=self.n_blocks_without_key,
             n_blocks_void=self.n_blocks_void,

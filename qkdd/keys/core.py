@@ -13,6 +13,7 @@ from qkdd.keys.blocks import Blocks
 from qkdd.keys.copies import Copies
 from qkdd.keys.database import Database
 from qkdd.keys.delivery import Owner
+from qkdd.keys.epsilon_book import EpsilonBook
 from qkdd.keys.errors import DamagedBlock
 from qkdd.keys.holding import Holder
 from qkdd.keys.hop_keys import HopKeys
@@ -69,6 +70,7 @@ class StoreCore:
             self._copies,
             self._shares,
         )
+        self._epsilon = EpsilonBook(database)
         self._lane_rows = LaneRows(database, vault, node)
         self._lane_book = LaneBook(database, self._segments, self._lane_rows)
         self._lane_stocks = LaneStocks(database, self._lane_book, self._lane_rows)

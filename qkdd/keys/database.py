@@ -12,7 +12,7 @@ from qkdd.base.errors import StoreError
 from qkdd.keys import schema
 from qkdd.keys.destroy import destroy_file, store_files
 
-Value: TypeAlias = int | str | bytes | None
+Value: TypeAlias = int | float | str | bytes | None
 DESTROYED = "all keys were destroyed"
 HARMLESS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 """Failures after which the file is as before; any other leaves it unknown, so the store stops."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from qkdd.base.errors import StoreError
 
 APPLICATION_ID = 0x714B4453  # "qKDS", in the file's header
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 RELAY, NEXT_RELAY = "@relay", "@next"
@@ -45,6 +45,10 @@ CREATE TABLE links (
     relayed INTEGER NOT NULL, burned INTEGER NOT NULL,
     lane_cut INTEGER NOT NULL DEFAULT 0, lane_relayed INTEGER NOT NULL DEFAULT 0,
     lane_burned INTEGER NOT NULL DEFAULT 0, lane_peer INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE epsilon (
+    link TEXT NOT NULL, year INTEGER NOT NULL, n_blocks INTEGER NOT NULL,
+    secrecy REAL NOT NULL, correctness REAL NOT NULL, PRIMARY KEY (link, year)
 ) WITHOUT ROWID;
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY AUTOINCREMENT, link TEXT NOT NULL, block_no INTEGER NOT NULL,

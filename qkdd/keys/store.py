@@ -12,6 +12,7 @@ from qkdd.base.secret import Secret
 from qkdd.keys import messages
 from qkdd.keys.account_store import AccountStore
 from qkdd.keys.delivery import Order, Reservation
+from qkdd.keys.epsilon_book import EpsilonYear
 from qkdd.keys.hop_store import HopStore
 from qkdd.keys.lane_store import LaneStore
 from qkdd.keys.layout import BlockLayout, Direction, Role
@@ -126,6 +127,16 @@ class KeyStore(LaneStore, HopStore, AccountStore):
         return _or_raise(
             self._do(lambda: self._blocks.prepare(link, block_no, key, layout, text, lane_bits))
         )
+
+    def epsilon_spent(self, link: LinkId, year: int) -> EpsilonYear:
+        """Return what the blocks of a link have cost in a calendar year."""
+        return self._epsilon.spent(link, year)
+
+    def spend_epsilon(
+        self, link: LinkId, year: int, secrecy: float, correctness: float, limit: float
+    ) -> EpsilonYear | None:
+        """Count a block that is about to become key; None if that would pass ``limit``."""
+        return self._do(lambda: self._epsilon.spend(link, year, secrecy, correctness, limit))
 
     # --- delivery ---
 

@@ -24,6 +24,7 @@ from qkdd.daemon import distil_alice, distil_bob
 from qkdd.daemon.light_alice import SeedQueue
 from qkdd.frames.events import DetectedFrame
 from qkdd.kernels.toeplitz import NativeTiles, TwinTiles
+from qkdd.relay.units import UnitBlock
 from qkdd.sift.block import KeyGatherer, SiftedBlock
 from qkdd.sift.bob import BobSifter
 from qkdd.sift.clicks import ClickStore
@@ -61,7 +62,7 @@ class Witness:
 def watch(witness: Witness) -> None:
     """Tell every secret of a block on its way through both ends."""
     finish, add, make = KeyGatherer.finish, BobSifter.add, SeedQueue.make
-    hash_block = distil_alice.hash_block
+    hash_block, wipe_unit = distil_alice.hash_block, UnitBlock.wipe_unit
 
     def finished(self: KeyGatherer, *values: Any, **named: Any) -> SiftedBlock:
         block = finish(self, *values, **named)
@@ -84,6 +85,11 @@ def watch(witness: Witness) -> None:
         witness.tell("key", key.reveal())
         return key
 
+    def used(self: UnitBlock, index: int) -> None:
+        witness.tell("unit", self.unit(index))
+        wipe_unit(self, index)
+
+    UnitBlock.wipe_unit = used  # type: ignore[method-assign]
     KeyGatherer.finish = finished  # type: ignore[method-assign]
     BobSifter.add = added  # type: ignore[method-assign]
     SeedQueue.make = made  # type: ignore[method-assign]

@@ -40,7 +40,7 @@ from qkdd.keys.store import KeyStore
 from qkdd.net.pki import Authority
 from tests.chaos.proxy import ChaosProxy, open_proxy
 from tests.whole.bad_network import DIALLED
-from tests.whole.site import POLL_S
+from tests.whole.site import POLL_S, run_command
 
 LANE = "far"
 KM = 50.0
@@ -61,6 +61,8 @@ class Route:
     lab: Child | None
     children: dict[str, Child] = field(default_factory=dict)
     snapshots: dict[str, RelaySnapshot] = field(default_factory=dict)
+    launch: dict[str, Callable[[Path], list[str]]] = field(default_factory=dict)
+    """Another way than :func:`run_command` to start a relay."""
 
     @property
     def links(self) -> list[tuple[str, str]]:
@@ -71,7 +73,7 @@ class Route:
 
     async def start(self, *nodes: str) -> None:
         for node in nodes or self.nodes:
-            command = ["-P", "-m", "qkdd.cli", "run", str(self.config(node))]
+            command = self.launch.get(node, run_command)(self.config(node))
             self.children[node] = await start(node, command, self.config(node).parent)
 
     async def kill(self, node: str) -> None:
