@@ -154,6 +154,7 @@ async def _serve(
         lane_desk,
         routes=[*(one.nodes for one in relay.routes), *(one.route for one in relay.lanes)],
         entropy=entropy,
+        rate=lambda link: statuses[link].secret_bits_per_s(trio.current_time()),
     )
     reception = Reception(rooms.office, relay.delivery, relay.store, trust)
     takers = (reception.take, lane_desk.take)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from qkdd.base.errors import LinkLost
+from qkdd.base.errors import LinkLost, OutOfKey
 from qkdd.base.ids import LinkId, NodeId, SaeId
 from qkdd.daemon.hop_counter import HopCounter
 from qkdd.daemon.key_desk import KeyDesk
 from qkdd.daemon.lane_counter import LaneCounter
 from qkdd.daemon.lane_desk import LaneView
+from qkdd.daemon.rations import Rations
 from qkdd.daemon.store_service import StoreService
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import NOT_FOUND, HttpError, unmet
@@ -34,6 +35,7 @@ class KeyOffice:
         limits: StoreSettings,
         lanes: LaneCounter,
         hops: HopCounter,
+        rations: Rations,
         desks: dict[LinkId, KeyDesk],
     ) -> None:
         """``desks``: of the links whose session is up; kept by :meth:`open_desk`."""
@@ -45,6 +47,7 @@ class KeyOffice:
         self._limits = limits
         self._lanes = lanes
         self._hops = hops
+        self._rations = rations
         self._desks = desks
 
     def take(self, delivery: DeliverySettings) -> None:
@@ -53,6 +56,7 @@ class KeyOffice:
         self._max_sae_ids = delivery.max_sae_id_count
         self._lanes.take(delivery.homes)
         self._hops.take(delivery.homes)
+        self._rations.take(delivery)
 
     def open_desk(self, link: LinkId, desk: KeyDesk) -> None:
         self._desks[link] = desk
@@ -87,16 +91,30 @@ class KeyOffice:
             min_key_size=limits.min_key_size_bits,
             max_SAE_ID_count=self._max_sae_ids,
             status_extension=StatusExtension(
-                qkdd_class="relayed" if trusted else "direct", qkdd_relays_trusted=trusted
+                qkdd_class="relayed" if trusted else "direct",
+                qkdd_relays_trusted=trusted,
+                qkdd_quota_bits_per_s=self._rations.rate_of(request.master),
             ),
         )
 
     async def new_keys(self, request: EncRequest) -> Sequence[DeliveredKey]:
-        """Give new keys: from the lane of two applications, else from the one link that reaches
-        every slave's home, else carried there by hops."""
+        """Give new keys within the quota of their master; one of which nothing comes is not
+        counted."""
         homes = {sae: self._home(sae) for sae in request.slaves}
         if self._home(request.master) != self._node:
             raise HttpError(401, "this SAE's home is another KME")
+        self._rations.draw(request)
+        try:
+            return await self._from_somewhere(request, homes)
+        except BaseException:
+            self._rations.give_back(request)
+            raise
+
+    async def _from_somewhere(
+        self, request: EncRequest, homes: Mapping[str, NodeId]
+    ) -> Sequence[DeliveredKey]:
+        """Take them from the lane of two applications, else from the one link that reaches every
+        slave's home, else have them carried there by hops."""
         if len(request.slaves) == 1:
             view = self._lane_to_send(request.master, request.slaves[0])
             if view is not None:
@@ -105,6 +123,8 @@ class KeyOffice:
         peers = {home for home in homes.values() if home != self._node}
         if len(peers) > 1 or not peers <= self._links.keys():
             check_relays(request, self._hops.n_relays(homes))
+            for first in {self._hops.route(peer)[1] for peer in peers}:
+                await self._rations.check_stock(self._links[NodeId(first)], request)
             return await self._hops.new_keys(request, homes)
         peer = next(iter(peers)) if peers else next(iter(self._links))
         return await self._direct(request, homes, peer)
@@ -116,13 +136,17 @@ class KeyOffice:
         desk = self._desks.get(link)
         if desk is None:
             raise LinkLost(f"link {link} to KME {peer} is not connected")
-        keys = await desk.new_keys(
-            request.number,
-            request.size_bits,
-            SaeId(request.master),
-            [SaeId(sae) for sae, home in homes.items() if home == peer],
-            [SaeId(sae) for sae, home in homes.items() if home == self._node],
-        )
+        await self._rations.check_stock(link, request)
+        try:
+            keys = await desk.new_keys(
+                request.number,
+                request.size_bits,
+                SaeId(request.master),
+                [SaeId(sae) for sae, home in homes.items() if home == peer],
+                [SaeId(sae) for sae, home in homes.items() if home == self._node],
+            )
+        except OutOfKey as error:
+            raise await self._rations.shortage(link, request, error) from error
         return [DeliveredKey(key_id, key) for key_id, key in keys]
 
     async def known_keys(self, request: DecRequest) -> Sequence[DeliveredKey]:

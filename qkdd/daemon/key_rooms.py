@@ -11,6 +11,7 @@ from qkdd.daemon.key_desk import KeyDesk
 from qkdd.daemon.key_office import KeyOffice
 from qkdd.daemon.lane_counter import LaneCounter
 from qkdd.daemon.lane_desk import LaneDesk
+from qkdd.daemon.rations import Rate, Rations
 from qkdd.daemon.store_service import StoreService
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.keys.settings import StoreSettings
@@ -33,8 +34,10 @@ def key_rooms(
     *,
     routes: Iterable[Sequence[str]],
     entropy: Entropy,
+    rate: Rate = lambda _link: None,
 ) -> KeyRooms:
-    """Build them for one relay; ``links`` are to its neighbours, ``routes`` beyond."""
+    """Build them for one relay; ``links`` are to its neighbours, ``routes`` beyond; ``rate`` is
+    what a link makes."""
     homes, desks = delivery.homes, dict[LinkId, KeyDesk]()
     hops = HopDesk(node, links, store, homes, limits, desks)
     office = KeyOffice(
@@ -45,6 +48,7 @@ def key_rooms(
         limits,
         LaneCounter(node, lanes, store, homes),
         HopCounter(node, Routes(node, links, routes), hops, entropy),
+        Rations(delivery, store, rate),
         desks,
     )
     return KeyRooms(hops, office)

@@ -6,6 +6,7 @@ the home of one SAE alone. Its keys are for the SAE at its first end to send wit
 applications to send, both would take the same number.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
@@ -103,8 +104,9 @@ class LaneCounter:
         ------
         HttpError
             The lane has no such keys.
+            Or it has none now: 503.
         OutOfKey
-            It has, but not now.
+            The clock is not to be trusted.
         """
         lane, most = view.settings, view.epochs.window + 1
         if request.size_bits != UNIT_BITS:
@@ -117,6 +119,7 @@ class LaneCounter:
             raise HttpError(
                 400, f"number {request.number}: lane {lane.id} gives at most {most} keys at once"
             )
+        view.epochs.check_clock(view.clock_offset_s())
         numbers: list[int] = []
         try:
             while len(numbers) < request.number:
@@ -124,13 +127,17 @@ class LaneCounter:
                 view.epochs.gone(numbers[-1])
         except OutOfKey as error:
             view.epochs.ready(*numbers)
-            if not numbers:
-                raise
-            raise OutOfKey(
-                f"lane {lane.id}: {len(numbers)} of {request.number} keys are READY"
-            ) from error
+            why = f"lane {lane.id}: {len(numbers)} of {request.number} keys are READY"
+            raise self._shortage(view, why if numbers else str(error)) from error
         keys = await self._take(view, numbers, request.master, view.epochs.ready)
         return self._delivered(view, numbers, keys)
+
+    def _shortage(self, view: LaneView, why: str) -> HttpError:
+        """Say when the next epoch begins for which both ends hold a key, if there is one."""
+        wait_s = view.epochs.seconds_to_next(self._utc_s())
+        return HttpError(
+            503, why, retry_after_s=None if wait_s is None else max(1, math.ceil(wait_s))
+        )
 
     async def epoch_key(self, view: LaneView, request: EpochRequest) -> list[DeliveredKey]:
         """Take the key of one epoch: the same for both applications, at most once for each."""

@@ -178,6 +178,12 @@ class LinkStatus:
         while len(self.recent) > 1 and seconds - self.recent[0][1].pulse_seconds > RATE_WINDOW_S:
             seconds -= self.recent.popleft()[1].pulse_seconds
 
+    def secret_bits_per_s(self, now_s: float) -> float | None:
+        """Return what recent light has made; None if there was none."""
+        blocks = [block for told_s, block in self.recent if told_s >= now_s - STALE_S]
+        seconds = sum(block.pulse_seconds for block in blocks)
+        return sum(block.n_secret_bits for block in blocks) / seconds if seconds else None
+
     def snapshot(
         self,
         now_s: float,
@@ -206,7 +212,7 @@ class LinkStatus:
             qber_calibration_test=errors[1] / matched[1] if matched[1] else None,
             click_rate=rate(sum(block.n_clicks for block in blocks)),
             sifted_bits_per_s=rate(sum(block.n_sifted_bits for block in blocks)),
-            secret_bits_per_s=rate(sum(block.n_secret_bits for block in blocks)),
+            secret_bits_per_s=self.secret_bits_per_s(now_s),
             disclosed_bits_per_s=rate(sum(block.disclosed_both_ways_bits for block in blocks)),
             eps_sec_total=self.eps_sec_total,
             eps_cor_total=self.eps_cor_total,

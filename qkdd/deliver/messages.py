@@ -19,8 +19,8 @@ class StatusExtension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     qkdd_class: KeyClass
     qkdd_relays_trusted: int
-    qkdd_keys_per_s: float | None = None
-    """What this application may draw beyond what is reserved for others; absent: no quota."""
+    qkdd_quota_bits_per_s: float | None = None
+    """What this application may draw on average; absent: any amount."""
     qkdd_lane: str | None = None
     qkdd_epoch: int | None = None
     """Number of the present epoch of the lane."""

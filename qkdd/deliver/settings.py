@@ -16,6 +16,10 @@ class Sae(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     id: Name
     node: Name
+    quota_bits_per_s: Annotated[float, Meta(gt=0)] | None = None
+    """Key that it may draw as a master, on average; without, any amount."""
+    reserved_bits_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Key that others leave for it in the stock of each link of its home."""
 
 
 class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,6 +27,10 @@ class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_sae_id_count: Annotated[int, Meta(ge=0, le=MAX_SLAVES - 1)] = 8
     """Slaves of one request beside the one in its path."""
     max_connections_per_sae: Annotated[int, Meta(ge=1, le=10_000)] = 64
+    quota_burst_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    """So much of its quota an SAE may draw at once."""
+    reserve_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    """For how long the reserved rates are kept in stock."""
     saes: tuple[Sae, ...] = ()
 
     def __post_init__(self) -> None:

@@ -73,6 +73,12 @@ class Epochs:
         now = epoch_at(self._lane, utc_s)
         return sum(number > now for number in self._ready)
 
+    def seconds_to_next(self, utc_s: float) -> float | None:
+        """Return when the next READY number may be sent with; None if none lies ahead."""
+        now = epoch_at(self._lane, utc_s)
+        ahead = min((number for number in self._ready if number > now), default=None)
+        return None if ahead is None else ahead * self._lane.epoch_s - utc_s
+
     def n_late(self, utc_s: float) -> int:
         """Return how many READY numbers may be sent with now: in the window, not in the future."""
         now = epoch_at(self._lane, utc_s)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import trio
 
-from qkdd.base.errors import LinkLost, OutOfKey
+from qkdd.base.errors import LinkLost
 from qkdd.daemon.key_desk import HELD_TIMEOUT_S
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import HttpError
@@ -158,8 +158,9 @@ async def test_more_than_the_stock_is_out_of_key_and_costs_nothing(
     async with desk_pair(tmp_path) as pair, pair.session():
         await pair.block(n_bytes=512)
         before = pair.alice.account()
-        with pytest.raises(OutOfKey):
+        with pytest.raises(HttpError, match="the link makes no key now") as caught:
             await pair.alice.office.new_keys(EncRequest("alpha", ("beta",), 128, 4_096))
+        assert (caught.value.status, caught.value.retry_after_s) == (503, None)
         assert pair.alice.account() == before
 
 

@@ -17,6 +17,7 @@ from qkdd.daemon.key_office import KeyOffice
 from qkdd.daemon.key_rooms import key_rooms
 from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.rations import Rate
 from qkdd.daemon.store_service import StoreService
 from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.keys.settings import StoreSettings
@@ -31,6 +32,11 @@ LINK = LinkId("a-b")
 NOW = datetime.datetime.now(datetime.UTC)
 SAES = (("alpha", "a"), ("anna", "a"), ("beta", "b"), ("bob", "b"))
 SETTINGS = DeliverySettings(saes=tuple(Sae(id=sae, node=node) for sae, node in SAES))
+
+
+def dark(_link: LinkId) -> float | None:
+    """The rate of a link without light."""
+    return None
 
 
 @dataclass(slots=True)
@@ -73,15 +79,21 @@ class Pair:
 
 
 @asynccontextmanager
-async def relay_pair(folder: Path, *, stock_bytes: int = 64 * 1024) -> AsyncIterator[Pair]:
-    """Two relays that agree and have ``stock_bytes`` of key."""
+async def relay_pair(
+    folder: Path,
+    *,
+    stock_bytes: int = 64 * 1024,
+    settings: DeliverySettings = SETTINGS,
+    rate: Rate = dark,
+) -> AsyncIterator[Pair]:
+    """Two relays that agree and have ``stock_bytes`` of key; links make key at ``rate``."""
     authority = Authority.open_or_create(folder, now=NOW, days=1)
     for name in ("a", "b"):
         authority.issue_node(name, now=NOW, days=1)
     for sae, _ in (*SAES, ("stranger", "")):
         authority.issue_sae(sae, now=NOW, days=1)
     psk = os.urandom(32 * 1024)
-    a, b = _end(folder, "a", "b", psk), _end(folder, "b", "a", psk)
+    a, b = (_end(folder, *ends, psk, settings, rate) for ends in (("a", "b"), ("b", "a")))
     marks = {end.node: end.store.auth_marks(LINK) for end in (a, b)}
     states = {end.node: end.store.begin_session(LINK, marks[end.peer]) for end in (a, b)}
 
@@ -124,20 +136,25 @@ def an_office(
     service: StoreService,
     delivery: DeliverySettings,
     limits: StoreSettings,
+    rate: Rate = dark,
 ) -> KeyOffice:
     """The office of a relay without lanes or routes."""
     lanes = LaneDesk(node, delivery.homes, LaneTimes(), [])
-    rooms = key_rooms(node, links, service, delivery, limits, lanes, routes=[], entropy=os.urandom)
+    rooms = key_rooms(
+        node, links, service, delivery, limits, lanes, routes=[], entropy=os.urandom, rate=rate
+    )
     return rooms.office
 
 
-def _end(folder: Path, node: str, peer: str, psk: bytes) -> End:
+def _end(
+    folder: Path, node: str, peer: str, psk: bytes, settings: DeliverySettings, rate: Rate
+) -> End:
     limits = StoreSettings(path=folder / f"{node}.sqlite", master_key=Path())
     with Secret.from_bytes(os.urandom(32)) as master_key:
         store = KeyStore.open(limits.path, master_key, NodeId(node), os.urandom, limits)
     store.install_psk(LINK, "alice" if node == "a" else "bob", Secret.from_bytes(psk))
     service = StoreService(store)
-    office = an_office(NodeId(node), {NodeId(peer): LINK}, service, SETTINGS, limits)
+    office = an_office(NodeId(node), {NodeId(peer): LINK}, service, settings, limits, rate)
     mailbox = Mailbox(*KEY_MESSAGES)
 
     async def nowhere(*_messages: msgspec.Struct) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.mailbox import Mailbox, Sorter
 from qkdd.daemon.store_service import StoreService
 from qkdd.deliver.settings import DeliverySettings, Sae
+from qkdd.keys.layout import Role
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
 from qkdd.net.client import HttpsClient
@@ -122,15 +124,15 @@ async def relay_row(
     row = Row(folder, stations)
     try:
         async with trio.open_nursery() as nursery:
-            for station in stations.values():
-                await nursery.start(station.service.run)
-                station.port = await nursery.start(_serve, folder, station)
-            for one, other in links:
-                await _connect(nursery, stations[one], stations[other])
-            for one, other in links:
-                if stock_bytes:
-                    await row.stock(one, other, stock_bytes)
             try:
+                for station in stations.values():
+                    await nursery.start(station.service.run)
+                    station.port = await nursery.start(_serve, folder, station)
+                for one, other in links:
+                    await _connect(nursery, stations[one], stations[other])
+                for one, other in links:
+                    if stock_bytes:
+                        await row.stock(one, other, stock_bytes)
                 yield row
             finally:
                 nursery.cancel_scope.cancel()
@@ -168,12 +170,21 @@ def _link(one: str, other: str) -> LinkId:
     return LinkId("-".join(sorted((one, other))))
 
 
+def _install(store: KeyStore, *, link: LinkId, role: Role, psk: bytes) -> None:
+    store.install_psk(link, role, Secret.from_bytes(psk))
+
+
 async def _connect(nursery: trio.Nursery, one: Station, other: Station) -> None:
     link, psk = _link(one.node, other.node), os.urandom(32 * 1024)
-    for station, role in ((one, "alice"), (other, "bob")):
-        station.store.install_psk(link, role, Secret.from_bytes(psk))  # type: ignore[arg-type]
-    marks = [station.store.auth_marks(link) for station in (one, other)]
-    states = [one.store.begin_session(link, marks[1]), other.store.begin_session(link, marks[0])]
+    roles: tuple[tuple[Station, Role], ...] = ((one, "alice"), (other, "bob"))
+    marks = []
+    for station, role in roles:
+        await station.service.do(partial(_install, link=link, role=role, psk=psk))
+        marks.append(await station.service.alone(partial(KeyStore.auth_marks, link=link)))
+    states = [
+        await station.service.alone(partial(KeyStore.begin_session, link=link, peer=mark))
+        for station, mark in ((one, marks[1]), (other, marks[0]))
+    ]
     for station, peer in ((one, other), (other, one)):
         _session(station, peer, link)
     for station, peer, state in ((one, other, states[0]), (other, one, states[1])):

@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 import trio
 
+from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.net.client import HttpsClient
-from tests.delivery.relay_pair import relay_pair
+from qkdd.net.https import client_context
+from tests.delivery.relay_pair import SETTINGS, Pair, relay_pair
 
 NOT_FOUND = "one or more keys specified are not found on KME"
 
@@ -177,3 +179,70 @@ async def test_the_account_balances_and_both_ends_agree_on_it(tmp_path: Path) ->
                     break
                 await trio.sleep(0.05)
         assert account_a.distilled == 8 * 64 * 1024
+
+
+async def answer_with_head(pair: Pair, sae: str, path: str) -> tuple[int, dict[str, str]]:
+    """Ask once on a connection of its own; return status and header fields, names in lower case."""
+    files = (pair.folder / f"{sae}.pem", pair.folder / f"{sae}.key", pair.folder / "ca.pem")
+    stream = await trio.open_ssl_over_tcp_stream(
+        "127.0.0.1", pair.a.port, ssl_context=client_context(*files), https_compatible=True
+    )
+    request = f"GET /api/v1/keys/{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    text = b""
+    async with stream:
+        await stream.send_all(request.encode())
+        async for part in stream:
+            text += part
+    first, *lines = text.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    fields = dict(line.lower().split(": ", 1) for line in lines)
+    return int(first.split()[1]), fields
+
+
+async def test_a_low_stock_is_503_with_the_time_after_which_to_ask_again(tmp_path: Path) -> None:
+    async with relay_pair(tmp_path, stock_bytes=1024, rate=lambda _: 1000.0) as pair:
+        async with pair.client("alpha") as alpha:
+            assert len(await new_keys(alpha, "beta", number=14)) == 14
+        status, fields = await answer_with_head(pair, "alpha", "beta/enc_keys?number=8")
+        assert status == 503
+        # 8 keys are 2048 bits; of each second's 1000 half is for masters at this end
+        assert fields["retry-after"] == "5"
+        assert fields["cache-control"] == "no-store"
+
+
+async def test_a_quota_holds_for_its_application_alone_and_counts_only_keys_that_came(
+    tmp_path: Path,
+) -> None:
+    bound = Sae(id="alpha", node="a", quota_bits_per_s=256.0)
+    settings = DeliverySettings(
+        quota_burst_s=4.0, saes=(bound, *(one for one in SETTINGS.saes if one.id != "alpha"))
+    )
+    async with relay_pair(tmp_path, settings=settings) as pair, pair.client("alpha") as alpha:
+        body = {"number": 2, "extension_mandatory": [{"other_x": 1}]}
+        for _ in range(3):
+            assert (await ask(alpha, "POST", "beta/enc_keys", body))[0] == 400
+        assert (await ask(alpha, "GET", "beta/enc_keys?number=5"))[0] == 400  # never at once
+        await new_keys(alpha, "beta", number=4)
+        status, fields = await answer_with_head(pair, "alpha", "beta/enc_keys?number=3")
+        assert status == 503
+        assert 1 <= int(fields["retry-after"]) <= 3
+        async with pair.client("anna") as anna:
+            assert len(await new_keys(anna, "beta", number=100)) == 100
+        status, answer = await ask(alpha, "GET", "beta/status")
+        assert answer["status_extension"]["qkdd_quota_bits_per_s"] == 256.0  # type: ignore[index]
+
+
+async def test_the_last_of_the_stock_is_for_whom_it_is_reserved(tmp_path: Path) -> None:
+    kept = Sae(id="alpha", node="a", reserved_bits_per_s=256.0)
+    settings = DeliverySettings(
+        reserve_s=10.0, saes=(kept, *(one for one in SETTINGS.saes if one.id != "alpha"))
+    )
+    async with (
+        relay_pair(tmp_path, stock_bytes=1024, settings=settings) as pair,
+        pair.client("alpha") as alpha,
+        pair.client("anna") as anna,
+    ):
+        assert len(await new_keys(anna, "beta", number=4)) == 4
+        status, answer = await ask(anna, "GET", "beta/enc_keys")
+        assert status == 503
+        assert "2560 are reserved for other applications" in str(answer["message"])
+        assert len(await new_keys(alpha, "beta", number=10)) == 10
