@@ -39,6 +39,7 @@ from qkdd.daemon.service_manager import NOBODY, ServiceManager
 from qkdd.daemon.session import LinkEnd
 from qkdd.daemon.status import LinkStatus, RelaySnapshot, in_one_line, serve_status
 from qkdd.daemon.store_service import StoreService
+from qkdd.daemon.turnover import Terms, Turnover
 from qkdd.daemon.watchdog import Loop, ask_store, tell_life
 from qkdd.keys.store import KeyStore
 from qkdd.net.plain_http import serve_page
@@ -158,7 +159,17 @@ async def _serve(
     )
     reception = Reception(rooms.office, relay.delivery, relay.store, trust)
     takers = (reception.take, lane_desk.take)
-    control = Control(relay, manager, Reloader(relay, reread, trust, takers), store)
+    services = {
+        link.name: _link_service(
+            relay, link, store, rooms, lanes, statuses[LinkId(link.name)], entropy, trust
+        )
+        for link in relay.links
+    }
+
+    def offer(new: Relay) -> int:
+        return sum(services[link.name].offer(_terms(new, link)) for link in new.links)
+
+    control = Control(relay, manager, Reloader(relay, reread, trust, takers, offer), store)
     started_s = trio.current_time()
     snapshot = partial(_snapshot, relay, statuses, accounts, lanes, entropy, started_s)
     async with trio.open_nursery() as users:
@@ -172,11 +183,7 @@ async def _serve(
                 await nursery.start(reception.run)
                 if relay.metrics is not None:
                     await nursery.start(_serve_metrics, relay.metrics, snapshot)
-                for link in relay.links:
-                    status = statuses[LinkId(link.name)]
-                    service = _link_service(
-                        relay, link, store, rooms, lanes, status, entropy, trust
-                    )
+                for service in services.values():
                     await nursery.start(service.run)
                 nursery.start_soon(rooms.hops.expire)
                 if manager.address is not None:
@@ -224,6 +231,28 @@ def _link_service(
     entropy: Entropy,
     trust: TrustKeeper,
 ) -> LinkService:
+    terms = _terms(relay, link)
+    board_key = None
+    if link.transmitter is not None:
+        path = link.transmitter.encoder.key_file
+        board_key = read_secret(path, BOARD_KEY_BYTES, "board key")
+    end = LinkEnd(
+        config=link,
+        settings=terms.settings,
+        ours=terms.ours,
+        store=store,
+        rooms=rooms,
+        lanes=lanes,
+        status=status,
+        entropy=entropy,
+        board_key=board_key,
+        turnover=Turnover(terms),
+    )
+    return LinkService(NodeId(relay.node.id), end, trust)
+
+
+def _terms(relay: Relay, link: Link) -> Terms:
+    """What this end of a link holds to."""
     settings = DistilSettings(
         LinkId(link.name), link.light, link.intensities, link.reconcile, link.proof
     )
@@ -239,12 +268,7 @@ def _link_service(
         ),
         carried=relay.carried(link),
     )
-    board_key = None
-    if link.transmitter is not None:
-        path = link.transmitter.encoder.key_file
-        board_key = read_secret(path, BOARD_KEY_BYTES, "board key")
-    end = LinkEnd(link, settings, ours, store, rooms, lanes, status, entropy, board_key)
-    return LinkService(NodeId(relay.node.id), end, trust)
+    return Terms(link, settings, ours)
 
 
 def read_secret(path: Path, n_bytes: int, what: str, *, guarded: bool = True) -> Secret:

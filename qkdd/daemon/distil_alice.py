@@ -52,11 +52,13 @@ class SentBlocks:
     """Blocks that wait for Bob's clicks, oldest first; the seeds of the rest are wiped."""
 
     def __init__(self) -> None:
+        self.newest = BlockNo(-1)
         self._blocks: dict[BlockNo, SentBlock] = {}
         self._changed = trio.Event()
 
     def add(self, block_no: BlockNo, block: SentBlock) -> None:
         self._blocks[block_no] = block
+        self.newest = max(self.newest, block_no)
         while len(self._blocks) > MAX_BLOCKS_WAITING:
             self._blocks.pop(next(iter(self._blocks))).choices.wipe()
         self._changed.set()
@@ -94,6 +96,8 @@ class AliceDistiller:
         self._entropy = entropy
         self._auth_wanted = auth_wanted
         self._last: BlockFacts | None = None
+        self._finished = BlockNo(-1)
+        self._progress = trio.Event()
 
     async def run(self, sent: SentBlocks) -> None:
         """Answer for ever; a block that fails is told to Bob and gone."""
@@ -110,6 +114,14 @@ class AliceDistiller:
                 await self._distil(await sent.take(block_no), block_no, first)
             except BlockGone as gone:
                 await self._ties.give_up(block_no, gone)
+            self._finished = block_no
+            self._progress.set()
+            self._progress = trio.Event()
+
+    async def finished(self, block_no: BlockNo) -> None:
+        """Wait until this block has its key, or has been given up."""
+        while self._finished < block_no:
+            await self._progress.wait()
 
     async def _distil(self, block: SentBlock, block_no: BlockNo, first: Clicks) -> None:
         if block.doubt is not None:

@@ -51,7 +51,9 @@ class AliceLight:
         entropy: Entropy,
         first_block: BlockNo,
         tap: TapRecord | None = None,
+        until: trio.Event | None = None,
     ) -> None:
+        self._until = until if until is not None else trio.Event()
         self._tap = tap
         self._settings = settings
         self._send = send
@@ -63,8 +65,8 @@ class AliceLight:
         self._run = 0
 
     async def run(self, transmitter: Transmitter) -> None:
-        """Make light until cancelled."""
-        while True:
+        """Make light until cancelled, or until ``until`` is set and a block or a run has ended."""
+        while not self._until.is_set():
             self._status.light.turn()
             self._run += 1
             seeds = SeedQueue(self._settings, self._next_block, self._entropy)
@@ -106,6 +108,7 @@ class AliceLight:
             if self._tap is not None:
                 nursery.start_soon(self._watch_tap, transmitter, self._tap)
             await self._feed(transmitter, seeds)
+            nursery.cancel_scope.cancel()
 
     async def _announce(self, calibration_seed: bytes) -> bool:
         """Announce the run; return whether the receiver is ready. His tagger may be away."""
@@ -154,16 +157,22 @@ class AliceLight:
         scope.cancel()
 
     async def _feed(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
-        """Keep the encoder supplied; hand over each block whose last pulse has left."""
+        """Keep the encoder supplied; hand over each block whose last pulse has left.
+
+        Until such a block has ended after ``until`` was set.
+        """
         n_polls = 0
         while True:
             status = await transmitter.check()
             self._status.light.turn()
             if status.run != self._run:
                 raise Fault(f"the state encoder sends run {status.run}, not run {self._run}")
-            for block_no, block in seeds.ended(status):
+            ended = seeds.ended(status)
+            for block_no, block in ended:
                 doubt = self._tap.close_block() if self._tap is not None else None
                 self._sent.add(block_no, replace(block, doubt=doubt))
+            if ended and self._until.is_set():
+                return
             while seeds.n_made < seeds.current + SEEDS_AHEAD:
                 await transmitter.load_block_seed(*seeds.make())
             if n_polls % POLLS_PER_LASER_CHECK == 0:

@@ -1,6 +1,7 @@
 """One end of a link: dial or listen, open sessions, and open them again when they break."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -12,6 +13,7 @@ from qkdd.base.secret import Secret
 from qkdd.config import Link, host_and_port
 from qkdd.daemon.session import LinkEnd, run_session
 from qkdd.daemon.supervise import supervise
+from qkdd.daemon.turnover import Terms
 from qkdd.keys.messages import AuthMarks, StoreState
 from qkdd.net.hello import Hello
 from qkdd.net.opening import Opening, accept_session, dial_session
@@ -45,6 +47,19 @@ class LinkService:
         self._trust = trust
         self._state: StoreState | None = None
 
+    def offer(self, terms: Terms) -> bool:
+        """Go over to these once the peer has them too; return whether there is anything to do."""
+        return self._end.turnover.offer(terms)
+
+    def _go_over(self) -> None:
+        terms = self._end.turnover.take()
+        if terms is not None:
+            self._end = replace(
+                self._end, config=terms.config, settings=terms.settings, ours=terms.ours
+            )
+            self._config = terms.config
+            log.info("new settings in force", link=self._link)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ready when it listens; a link that dials is ready at once."""
         try:
@@ -70,6 +85,7 @@ class LinkService:
 
         async def sessions() -> None:
             while True:
+                self._go_over()
                 self._end.entropy(1)  # without sound randomness no session, and no light
                 async with trio.open_nursery() as nursery:  # so that every failure is a group
                     nursery.start_soon(once)

@@ -4,6 +4,7 @@ All or nothing: whatever is wrong with a file, everything stays as it was.
 """
 
 import datetime
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -19,6 +20,10 @@ log = structlog.get_logger(__name__)
 
 NEW_NAMES_OF_FILES = ("node.certificate", "node.key", "node.ca", "node.crl")
 FIXED_DELIVERY = ("delivery.listen",)
+OF_A_LINK = re.compile(
+    r"links\[\d+\]\.((light|intensities|frames|reconcile|proof)\..*|transmitter\.attenuator\.loss_db)"
+)
+"""What a link goes over to once both ends have it (qkdd/daemon/turnover.py)."""
 
 
 class Reloader:
@@ -30,11 +35,13 @@ class Reloader:
         reread: Callable[[], Relay],
         trust: TrustKeeper,
         takers: Iterable[Callable[[DeliverySettings], None]],
+        offer: Callable[[Relay], int] = lambda relay: 0,
     ) -> None:
         self._relay = relay
         self._reread = reread
         self._trust = trust
         self._takers = tuple(takers)
+        self._offer = offer
 
     def reload(self) -> str:
         """Take over the new files; return what to tell the operator.
@@ -62,10 +69,13 @@ class Reloader:
         self._trust.replace(trust)  # the last step that can be refused
         for take in self._takers:
             take(new.delivery)
+        going_over = self._offer(new)
         self._relay = new
         told = f"certificates, {len(new.delivery.saes)} SAEs"
         if files.crl is not None:
             told += f", {len(trust.revoked.certificates)} revoked"
+        if going_over:
+            told += f", {going_over} link(s) go over to new settings once the neighbour has them"
         if (overdue := trust.revoked.overdue(now)) is not None:
             log.error("revocation list overdue", reason=overdue)
             told += f"; {overdue}"
@@ -79,6 +89,8 @@ def trust_files(node: Node) -> TrustFiles:
 def may_change(name: str) -> bool:
     """Tell whether a setting may change while the relay runs."""
     if name in NEW_NAMES_OF_FILES:
+        return True
+    if OF_A_LINK.fullmatch(name):
         return True
     return name.startswith("delivery.") and name not in FIXED_DELIVERY
 

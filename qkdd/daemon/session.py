@@ -10,6 +10,7 @@ from drivers.errors import InstrumentError
 from qkdd.amplify.messages import AmplifySeed
 from qkdd.base.agreement import Agreed, check_agreement
 from qkdd.base.entropy import Entropy
+from qkdd.base.errors import LinkLost
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link
@@ -29,6 +30,7 @@ from qkdd.daemon.mailbox import Mailbox, Sorter
 from qkdd.daemon.status import BlockFacts, LinkStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.supervise import supervise
+from qkdd.daemon.turnover import Turnover
 from qkdd.daemon.watchman import Watchman
 from qkdd.frames.receiver import LightReceiver
 from qkdd.keys.epsilon_book import EpsilonYear
@@ -46,6 +48,12 @@ log = structlog.get_logger(__name__)
 AGREE_TIMEOUT_S = 15.0
 ENDED_BLOCKS = 2
 """A block may wait while the one before is distilled; a third means that we do not keep up."""
+
+BLOCK_END_S = 5.0
+"""After the last pulse of a block the encoder's next answer ends the light; more is trouble."""
+
+LAST_BLOCK_S = 30.0
+"""For the key of the last block before new settings; a block that takes longer is given up."""
 
 AUTH_TARGET_BYTES = 1024 * 1024
 """Authentication key that blocks top up, each direction: nine hours of one key a second without
@@ -89,6 +97,7 @@ class LinkEnd:
     status: LinkStatus
     entropy: Entropy
     board_key: Secret | None
+    turnover: Turnover
 
 
 async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> None:
@@ -109,9 +118,15 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
         nursery.start_soon(_receive, session, sorter)
         with trio.fail_after(AGREE_TIMEOUT_S):
             await session.send(end.ours)
-            check_agreement(end.ours, await handshake.get(Agreed))
+            theirs = await handshake.get(Agreed)
+            if end.turnover.is_behind(theirs):
+                raise LinkLost("the neighbour has gone over to the new settings, and so do we")
+            check_agreement(end.ours, theirs)
             nursery.start_soon(desk.run, state)
             await desk.agreed()
+        end.turnover.begin_session()
+        nursery.start_soon(end.turnover.tell, session.send)
+        nursery.start_soon(end.turnover.hear, handshake)
         end.status.enter("session")
         log.info("stores agree", link=end.config.name, peer=end.config.peer)
         end.rooms.office.open_desk(link, desk)
@@ -158,6 +173,7 @@ async def _alice(
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),
         tap=_tap_record(end.config),
+        until=end.turnover.over,
     )
 
     async def shine() -> None:
@@ -170,7 +186,10 @@ async def _alice(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(distiller.run, sent)
-            nursery.start_soon(_light, end, shine)
+            await _light_until_over(end, shine)
+            with trio.move_on_after(LAST_BLOCK_S):
+                await distiller.finished(sent.newest)
+            raise LinkLost("both ends go over to the new settings")
     finally:
         sent.wipe()
 
@@ -217,6 +236,27 @@ async def _bob(
             nursery.start_soon(_light, end, look)
     finally:
         wipe_waiting(ended_out)
+
+
+async def _light_until_over(end: LinkEnd, shine: Callable[[], Awaitable[None]]) -> None:
+    """Run Alice's light until the link goes over to new settings.
+
+    Light that is locked ends by itself with its block; what is dark or searching ends at once.
+    """
+    plan, over = end.settings.plan, end.turnover.over
+    longest_s = max(plan.ramp_frames) * plan.frame_pulses / plan.pulse_rate_hz
+    async with trio.open_nursery() as nursery:
+
+        async def light() -> None:
+            await _light(end, shine)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(light)
+        await over.wait()
+        if end.status.state == "light":
+            log.info("going over to new settings at the end of the block")
+            await trio.sleep(longest_s + BLOCK_END_S)
+        nursery.cancel_scope.cancel()
 
 
 async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:

@@ -80,6 +80,7 @@ class Talk:
         self.runs = Mailbox(*RUN_MESSAGES)
         self.sent = SentBlocks()
         self.status = LinkStatus(name="a-b", peer="b", role="transmitter")
+        self.until = trio.Event()
         self.light = AliceLight(
             SETTINGS,
             self.hear,
@@ -89,6 +90,7 @@ class Talk:
             entropy=lambda n: bytes(range(n)),
             first_block=FIRST,
             tap=TapRecord(TAP, 0.01),
+            until=self.until,
         )
 
     async def hear(self, message: msgspec.Struct) -> None:
@@ -226,3 +228,24 @@ async def test_a_block_whose_mean_photon_numbers_left_the_box_is_in_doubt(
     assert good.doubt is None
     assert "the tap read 0.9800 to 1.0000" in str(bad.doubt)
     assert talk.status.tap_ratio == 1.0
+
+
+async def test_light_that_is_to_end_goes_on_to_the_end_of_its_block_and_no_further(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.ready(1)
+        await talk.runs.put(LightLocked(run=1, clock_offset_ppm=0.0, errors=0, matched=9))
+        talk.until.set()
+        await trio.sleep(5.0)
+        assert talk.bench.lit
+        assert not talk.sent._blocks
+        talk.bench.pulses = SETTINGS.plan.block_span(0).stop
+    assert not talk.bench.lit
+    assert list(talk.sent._blocks) == [FIRST]
+    assert talk.sent.newest == FIRST
+    assert all(seed.wiped for seed in talk.bench.all_seeds[1:])
+    assert talk.announced() == [(1, FIRST)]
+    talk.sent.wipe()

@@ -36,6 +36,18 @@ def config(tmp_path: Path) -> Path:
             True,
         ),
         ('"127.0.0.1:9"\n', '"127.0.0.1:8"\n', "links[0].connect", False),
+        (
+            'connect = "127.0.0.1:9"',
+            'connect = "127.0.0.1:9"\nproof = { eps_sec = 1e-11 }',
+            "links[0].proof.eps_sec",
+            True,
+        ),
+        (
+            'connect = "127.0.0.1:9"',
+            'connect = "127.0.0.1:9"\nlight = { ramp_frames = [20, 41, 80, 160] }',
+            "links[0].light.ramp_frames[1]",
+            True,
+        ),
     ],
 )
 def test_every_difference_is_named_and_only_files_and_delivery_may_differ(

@@ -1,0 +1,108 @@
+"""Going over to new settings without a restart: once both ends have them, at a block's end.
+
+A reload offers what the link would go over to. Each end says it to the other as an ``Agreed``: the
+first one opens a session, later ones are offers. When both offers are the same, the transmitter
+ends its light with the block that is under way, waits for that block's key, and ends the session;
+the next one begins with the new settings at both ends. Until then, and for as long as the offers
+differ, the old ones are in force.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+import trio
+
+from qkdd.base.agreement import Agreed
+from qkdd.config import Link
+from qkdd.daemon.distil import DistilSettings
+from qkdd.daemon.mailbox import Mailbox
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one end of a link holds to, and what of it both ends must say alike."""
+
+    config: Link
+    settings: DistilSettings
+    ours: Agreed
+
+
+class Turnover:
+    """KEEPING --offer--> OFFERED --the peer offers the same--> ``over`` is set --take--> KEEPING.
+
+    An end that was away when the other went over finds out when the next session opens: see
+    :meth:`is_behind`.
+    """
+
+    def __init__(self, now: Terms) -> None:
+        self._now = now
+        self._next: Terms | None = None
+        self._theirs: Agreed | None = None
+        self._offered = trio.Event()
+        self.over = trio.Event()
+        """Both ends would go over to the same: the session ends with the block under way."""
+
+    def offer(self, terms: Terms) -> bool:
+        """Take what a reload has read; return whether the link will go over to it.
+
+        What the peer need not know of (the attenuator's setting) needs no agreement. An offer of
+        the settings in force takes the last offer back.
+        """
+        if self.over.is_set():
+            return True  # too late to take anything back; the next reload has its turn
+        self._next = terms if terms.config != self._now.config else None
+        self._offered.set()
+        self._offered = trio.Event()
+        self._judge()
+        return self._next is not None
+
+    def begin_session(self) -> None:
+        """Forget what the peer said in the last one."""
+        self._theirs = None
+
+    def is_behind(self, theirs: Agreed) -> bool:
+        """Whether the peer has gone over to what we offer; then so do we."""
+        if self._next is None or theirs == self._now.ours or theirs != self._next.ours:
+            return False
+        self.over.set()
+        return True
+
+    def take(self) -> Terms | None:
+        """Return what to go over to, between two sessions, if both ends are to."""
+        if not self.over.is_set() or self._next is None:
+            return None
+        self._now, self._next, self._theirs = self._next, None, None
+        self.over = trio.Event()
+        return self._now
+
+    async def tell(self, send: Callable[[msgspec.Struct], Awaitable[None]]) -> None:
+        """Say what we offer, whenever that changes, for as long as the session lasts."""
+        told = self._now.ours
+        while True:
+            offered = self._offered
+            ours = self._next.ours if self._next is not None else self._now.ours
+            if ours != told:
+                told = ours
+                await send(ours)
+            else:
+                await offered.wait()
+
+    async def hear(self, offers: Mailbox) -> None:
+        """Hear what the peer offers."""
+        while True:
+            self._theirs = await offers.get(Agreed)
+            log.info("the neighbour has other settings ready", the_same=self._agree())
+            self._judge()
+
+    def _agree(self) -> bool:
+        return self._next is not None and self._theirs == self._next.ours
+
+    def _judge(self) -> None:
+        if self._next is None:
+            return
+        if self._agree() or self._next.ours == self._now.ours:
+            self.over.set()
