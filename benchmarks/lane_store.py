@@ -32,12 +32,12 @@ def cpu_s(work: Callable[[], object]) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def batches(store: KeyStore, first: int, n_batches: int, pairs: dict[str, int]) -> None:
+def batches(store: KeyStore, n_batches: int, pairs: dict[str, int]) -> None:
     """Mark, hold, READY with a renewal: what a last and a first end do together, in 3 commits."""
     keys = Secret(32 * BATCH)
     for at in range(n_batches):
         lane = LANES[at % len(LANES)]
-        start = first + BATCH * (at // len(LANES))
+        start = BATCH * (at // len(LANES))
         numbers = range(start, start + BATCH)
         pair = pairs[lane]
         pairs[lane] += 1
@@ -47,13 +47,14 @@ def batches(store: KeyStore, first: int, n_batches: int, pairs: dict[str, int]) 
             store.ready_lane(lane, 0, numbers[1:], rest, bytes(80), pair, renewal)
 
 
-def hand_out(store: KeyStore, first: int, n_keys: int) -> None:
-    """One commit for each key."""
-    n_of_batch = BATCH - 1
-    for at in range(n_keys):
-        lane = LANES[at % len(LANES)]
-        batch, key = divmod(at // len(LANES), n_of_batch)
-        store.take_lane_key(lane, 0, first + BATCH * batch + 1 + key, SAE, [SAE]).wipe()
+def hand_out(store: KeyStore, first: int, last: int, group: int) -> None:
+    """Keys ``first`` to ``last`` (over all lanes in turn), ``group`` of them in each commit."""
+    for start in range(first, last, group):
+        with store.transaction():
+            for at in range(start, start + group):
+                batch, key = divmod(at // len(LANES), BATCH - 1)
+                lane, number = LANES[at % len(LANES)], BATCH * batch + 1 + key
+                store.take_lane_key(lane, 0, number, SAE, [SAE]).wipe()
 
 
 def bare(folder: Path, n_commits: int) -> None:
@@ -76,7 +77,7 @@ def report(what: str, n_things: int, per_s: float, cpu: float, wall: float, unit
 
 def main() -> None:
     n_keys = int(sys.argv[1]) if len(sys.argv) > 1 else 1_500
-    n_keys -= n_keys % (len(LANES) * (BATCH - 1))
+    n_keys -= n_keys % (2 * len(LANES) * (BATCH - 1))
     n_batches = n_keys // (BATCH - 1)
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
@@ -90,10 +91,13 @@ def main() -> None:
             with Secret.from_bytes(os.urandom(64 * 1024)) as psk:
                 store.install_lane_psk(lane, psk)
             store.lane_memory(lane, 0)
-        result = cpu_s(lambda: batches(store, 0, n_batches, pairs))
+        result = cpu_s(lambda: batches(store, n_batches, pairs))
         report(f"batch of {BATCH}, 3 commits", n_batches, KEYS_PER_S / BATCH, *result, unit)
-        result = cpu_s(lambda: hand_out(store, 0, n_keys))
-        report("key handed out, 1 commit", n_keys, KEYS_PER_S, *result, unit)
+        half = n_keys // 2
+        result = cpu_s(lambda: hand_out(store, 0, half, 1))
+        report("key handed out alone", half, KEYS_PER_S, *result, unit)
+        result = cpu_s(lambda: hand_out(store, half, n_keys, len(LANES)))
+        report("key handed out, 10 together", half, KEYS_PER_S, *result, unit)
         result = cpu_s(lambda: [store.lane_stock(lane) for lane in LANES])
         report("account of a lane", len(LANES), 1, *result, unit)
         store.close()

@@ -144,11 +144,12 @@ class LaneRows:
         for row in self.rows(shelf, min(wanted), max(wanted)):
             here = [number for number in self._unpack(shelf, row) if number in wanted]
             if here:
-                self._cut(row, wanted)
+                self.cut(row, wanted)
                 gone += here
         return gone
 
-    def _cut(self, row: sqlite3.Row, gone: set[int]) -> None:
+    def cut(self, row: sqlite3.Row, gone: set[int]) -> None:
+        """Cut secrets out of a row that was read in this very transaction."""
         numbers, records = cut_records(row, gone)
         self._db.shred_due = True
         if not numbers:
@@ -175,7 +176,7 @@ class LaneRows:
         except SealBroken:
             self._db.run("DELETE FROM lane_keys WHERE id = ?", damage.row)
             return
-        self._cut(row, lost)
+        self.cut(row, lost)
 
     def _opens(self, shelf: Shelf, row: sqlite3.Row, number: int) -> bool:
         try:

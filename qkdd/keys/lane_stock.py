@@ -5,6 +5,7 @@
 The other end keeps the same numbers in a store of its own; nothing is agreed about them here.
 """
 
+import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ class LaneStocks:
 
     def _forget_hold(self, shelf: Shelf, *, keep: Collection[int] = ()) -> None:
         """Drop the held keys, and who had got one before its verdict."""
-        for number in set(self._numbers(shelf)) - set(keep):
+        for number in set(self._rows.numbers(shelf)) - set(keep):
             self._db.run(
                 "DELETE FROM lane_recipients WHERE lane = ? AND number = ?", shelf.lane, number
             )
@@ -115,14 +116,11 @@ class LaneStocks:
         self._book.spend(row, pair)
         self._book.judge(row, verdict)
 
-    def _numbers(self, shelf: Shelf) -> list[int]:
-        return self._rows.numbers(shelf)
-
     def numbers(self, lane: str, generation: int) -> LaneNumbers:
         self._book.row(lane, generation)
         return LaneNumbers(
-            self._numbers(Shelf(lane, Kind.READY, generation)),
-            self._numbers(Shelf(lane, Kind.HELD, generation)),
+            self._rows.numbers(Shelf(lane, Kind.READY, generation)),
+            self._rows.numbers(Shelf(lane, Kind.HELD, generation)),
         )
 
     # --- handing out ---
@@ -140,34 +138,37 @@ class LaneStocks:
             found = self._rows.find(shelf, number)
             if found is None:
                 continue
-            places = self._places(lane, number) or dict.fromkeys(entitled, False)
+            known = self._places(lane, number)
+            places = known or dict.fromkeys(entitled, False)
             if sae not in places:
                 raise KeyNotEntitled(f"key {number} of lane {lane} was given out without {sae}")
-            if places[sae] or (kind is Kind.HELD and number == min(self._numbers(shelf))):
+            if places[sae] or (kind is Kind.HELD and number == min(self._rows.numbers(shelf))):
                 break  # that one may become the association's pads
             key = self._rows.read_one(shelf, found, number)
-            self._served(shelf, number, key, {**places, sae: True})
+            if not known:
+                self._book.count(lane, made=1 if kind is Kind.HELD else 0, delivered=1)
+            self._served(shelf, found, number, key, {**places, sae: True})
             return key
         raise KeyNotFound(f"key {number} of lane {lane} is not here, or not any more")
 
-    def _served(self, shelf: Shelf, number: int, key: Secret, places: dict[str, bool]) -> None:
+    def _served(
+        self, shelf: Shelf, row: sqlite3.Row, number: int, key: Secret, places: dict[str, bool]
+    ) -> None:
         """Note who has a key, and let go of it when nobody else may ask for it."""
-        lane, over = shelf.lane, all(places.values())
-        first = not self._places(lane, number)
-        if first:
-            made = 1 if shelf.kind is Kind.HELD else 0
-            self._book.count(lane, made=made, delivered=1)
-        if shelf.kind is not Kind.HELD and (over or first):
-            self._rows.remove(shelf, [number])
-        if shelf.kind is not Kind.HELD and over:
-            self._forget_places(lane, number)
+        over = all(places.values()) and shelf.kind is not Kind.HELD
+        if over or shelf.kind is Kind.READY:
+            self._rows.cut(row, {number})
+        if over and shelf.kind is Kind.READY:
+            return  # nothing is noted of a key that only one SAE may have
+        if over:
+            self._forget_places(shelf.lane, number)
             return
         if shelf.kind is Kind.READY:
-            self._rows.add(Shelf(lane, Kind.GIVEN, shelf.generation), [number], key)
+            self._rows.add(Shelf(shelf.lane, Kind.GIVEN, shelf.generation), [number], key)
         for sae, done in places.items():
             self._db.run(
                 "INSERT OR REPLACE INTO lane_recipients VALUES (?, ?, ?, ?)",
-                *(lane, number, sae, done),
+                *(shelf.lane, number, sae, done),
             )
 
     def _places(self, lane: str, number: int) -> dict[str, bool]:

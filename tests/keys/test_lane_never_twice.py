@@ -294,7 +294,7 @@ class OneEnd(RuleBasedStateMachine):
         assert numbers.held == self.held
 
 
-@pytest.mark.parametrize("n_examples", [40])
+@pytest.mark.parametrize("n_examples", [30])
 def test_no_sae_gets_a_key_twice_and_the_account_is_exact(n_examples) -> None:
     run_state_machine_as_test(
         OneEnd,
