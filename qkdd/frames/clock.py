@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 PHASE_GAIN = 0.5
 PERIOD_GAIN = 1 / 6
@@ -28,31 +27,24 @@ class PulseClock:
     fraction_ps: float
     period_ps: float
 
-    def at(self, pulse: int) -> Self:
+    def at(self, pulse: int) -> "PulseClock":
         """Return the same clock, anchored at another pulse."""
         n_pulses = pulse - self.pulse
         whole_ps = int(self.period_ps)
         rest_ps = n_pulses * (self.period_ps - whole_ps) + self.fraction_ps
         carry_ps = math.floor(rest_ps)
-        return replace(
-            self,
-            pulse=pulse,
-            anchor_ps=self.anchor_ps + n_pulses * whole_ps + carry_ps,
-            fraction_ps=rest_ps - carry_ps,
-        )
+        anchor_ps = self.anchor_ps + n_pulses * whole_ps + carry_ps
+        return PulseClock(pulse, anchor_ps, rest_ps - carry_ps, self.period_ps)
 
-    def moved(self, phase_ps: float, period_ps: float) -> Self:
+    def moved(self, phase_ps: float, period_ps: float) -> "PulseClock":
         """Return the clock later by ``phase_ps`` at its anchor, its period longer."""
         rest_ps = self.fraction_ps + phase_ps
         carry_ps = math.floor(rest_ps)
-        return replace(
-            self,
-            anchor_ps=self.anchor_ps + carry_ps,
-            fraction_ps=rest_ps - carry_ps,
-            period_ps=self.period_ps + period_ps,
+        return PulseClock(
+            self.pulse, self.anchor_ps + carry_ps, rest_ps - carry_ps, self.period_ps + period_ps
         )
 
-    def renumbered(self, pulse: int) -> Self:
+    def renumbered(self, pulse: int) -> "PulseClock":
         """Return the clock with another number for the pulse at its anchor."""
         return replace(self, pulse=pulse)
 

@@ -108,7 +108,10 @@ class Tally:
         n_dead: int,
     ) -> None:
         """Add one frame: (n,) basis * 2 + bit of its settled clicks, and its odd events."""
-        for detector, n in enumerate(np.bincount(detectors, minlength=4).tolist()):
+        test, bit = detectors >= 2, (detectors & 1).view(np.bool_)
+        n_test, n_bit, n_both = (int(np.count_nonzero(one)) for one in (test, bit, test & bit))
+        each = (detectors.size - n_test - n_bit + n_both, n_bit - n_both, n_test - n_both, n_both)
+        for detector, n in enumerate(each):
             self._detectors[detector] += n
         self._n_double += n_double
         self._n_cross += n_cross
