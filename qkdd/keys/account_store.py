@@ -58,8 +58,8 @@ class AccountStore(StoreCore):
         """The units of a block that was prepared were wiped instead of born (it did not become
         live in time, or the session ended): they count as burned, should it ever be live.
 
-        Call it once at most for a block, and only if none of its units are settled otherwise.
-        Blocks that become live when two stores agree after a reconnect need no call.
+        Only for a block none of whose units are settled otherwise. One that becomes live when two
+        stores agree after a reconnect needs no call, and calls once too often change nothing.
         """
         self._do(lambda: self._shares.drop(link, block_no))
 

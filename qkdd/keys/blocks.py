@@ -119,16 +119,16 @@ class Blocks:
         assert row is not None
         layout = BlockLayout(row["n_bits"], row["auth_bytes"], row["half_bytes"])
         auth_start = self._links.row(link)["auth_end"]
+        lost = units_lost or bool(row["lanes_lost"])
         self._db.run(
-            "UPDATE segments SET state = ?, auth_start = ? WHERE id = ?",
-            *(BlockState.LIVE, auth_start, segment),
+            "UPDATE segments SET state = ?, auth_start = ?, lanes_lost = ? WHERE id = ?",
+            *(BlockState.LIVE, auth_start, lost, segment),
         )
         self._db.run(
             "UPDATE links SET auth_end = auth_end + ?, distilled = distilled + ?,"
             " burned = burned + ? WHERE link = ?",
             *(layout.auth_bytes, layout.n_bits + row["lane_bits"], layout.spare_bits, link),
         )
-        lost = units_lost or bool(row["lanes_lost"])
         self._shares.cut(link, row["lane_bits"], lost=lost)
         for region in HALVES:  # a half may be all tail
             self._segments.advance(segment, region, 0, burn_from=0)

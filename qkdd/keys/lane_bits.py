@@ -72,7 +72,7 @@ class LaneShares:
     def drop(self, link: LinkId, block_no: BlockNo) -> None:
         """The units of a block were wiped before they were born: burned, now or when it is live."""
         row = self._db.one("SELECT * FROM segments WHERE link = ? AND block_no = ?", link, block_no)
-        if row is None:
+        if row is None or row["lanes_lost"]:
             return
         if row["state"] == BlockState.LIVE:
             self.settle(link, 0, row["lane_bits"])

@@ -23,6 +23,7 @@ from qkdd.keys.lane_seal import (
 )
 from qkdd.keys.vault import SealBroken, Vault
 
+MAX_NUMBER = 2**48
 ROW_KEYS = 32
 """In one row at most: what must be written again when one of them is used stays below 2 KiB."""
 
@@ -106,7 +107,9 @@ class LaneRows:
             raise DamagedRow(shelf, row["id"]) from error
 
     def find(self, shelf: Shelf, number: int) -> sqlite3.Row | None:
-        """Return the row that has ``number``."""
+        """Return the row that has ``number``; none has one that no message could name."""
+        if not 0 <= number < MAX_NUMBER:
+            return None
         for row in self.rows(shelf, number, number):
             if number in self._unpack(shelf, row):
                 return row

@@ -96,7 +96,7 @@ def test_the_saes_of_the_first_call_stand(end) -> None:
 
 def test_a_number_that_is_not_here_is_not_found(end) -> None:
     end.ready([7, 9])
-    for number in (6, 8, 10, 2**47):
+    for number in (-1, 6, 8, 10, 2**47, 2**64):
         with pytest.raises(KeyNotFound):
             end.take(number)
     with pytest.raises(KeyNotFound):
