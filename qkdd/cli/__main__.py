@@ -9,6 +9,7 @@ COMMANDS = {
     "check": "qkdd.cli.check",
     "demo": "qkdd.cli.demo.command",
     "doctor": "qkdd.cli.doctor.command",
+    "openapi": "qkdd.cli.openapi",
     "optimise": "qkdd.cli.optimise.command",
     "pki": "qkdd.cli.pki",
     "plan": "qkdd.cli.plan",
