@@ -58,7 +58,7 @@ async def run(folder: Path, examples: int, program: str) -> int:
         port, pki = site.relays[ALICE].delivery_port, folder / "pki"
         done = await trio.run_process(
             [
-                program,
+                str(Path(program).absolute()) if "/" in program else program,
                 "run",
                 str(described(folder, port)),
                 f"--url=https://127.0.0.1:{port}",
@@ -71,6 +71,7 @@ async def run(folder: Path, examples: int, program: str) -> int:
                 "--suppress-health-check=all",
             ],
             check=False,
+            cwd=folder,  # where it leaves its cache
         )
         return done.returncode
 
