@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -30,7 +31,7 @@ from qkdd.daemon.mailbox import Mailbox, Sorter
 from qkdd.daemon.status import BlockFacts, LinkStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.supervise import supervise
-from qkdd.daemon.turnover import Turnover
+from qkdd.daemon.turnover import Turnover, light_until
 from qkdd.daemon.watchman import Watchman
 from qkdd.frames.receiver import LightReceiver
 from qkdd.keys.epsilon_book import EpsilonYear
@@ -48,9 +49,6 @@ log = structlog.get_logger(__name__)
 AGREE_TIMEOUT_S = 15.0
 ENDED_BLOCKS = 2
 """A block may wait while the one before is distilled; a third means that we do not keep up."""
-
-BLOCK_END_S = 5.0
-"""After the last pulse of a block the encoder's next answer ends the light; more is trouble."""
 
 LAST_BLOCK_S = 30.0
 """For the key of the last block before new settings; a block that takes longer is given up."""
@@ -117,11 +115,7 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
         nursery.start_soon(session.run_writer)
         nursery.start_soon(_receive, session, sorter)
         with trio.fail_after(AGREE_TIMEOUT_S):
-            await session.send(end.ours)
-            theirs = await handshake.get(Agreed)
-            if end.turnover.is_behind(theirs):
-                raise LinkLost("the neighbour has gone over to the new settings, and so do we")
-            check_agreement(end.ours, theirs)
+            await _agree(end, session, handshake)
             nursery.start_soon(desk.run, state)
             await desk.agreed()
         end.turnover.begin_session()
@@ -142,6 +136,14 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
         finally:
             end.lanes.detach(link, post)
             end.rooms.office.close_desk(link)
+
+
+async def _agree(end: LinkEnd, session: PeerSession, handshake: Mailbox) -> None:
+    await session.send(end.ours)
+    theirs = await handshake.get(Agreed)
+    if end.turnover.is_behind(theirs):
+        raise LinkLost("the neighbour has gone over to the new settings, and so do we")
+    check_agreement(end.ours, theirs)
 
 
 async def _receive(session: PeerSession, sorter: Sorter) -> None:
@@ -186,7 +188,9 @@ async def _alice(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(distiller.run, sent)
-            await _light_until_over(end, shine)
+            await light_until(
+                end.turnover.over, end.status, end.settings.plan, partial(_light, end, shine)
+            )
             with trio.move_on_after(LAST_BLOCK_S):
                 await distiller.finished(sent.newest)
             raise LinkLost("both ends go over to the new settings")
@@ -236,27 +240,6 @@ async def _bob(
             nursery.start_soon(_light, end, look)
     finally:
         wipe_waiting(ended_out)
-
-
-async def _light_until_over(end: LinkEnd, shine: Callable[[], Awaitable[None]]) -> None:
-    """Run Alice's light until the link goes over to new settings.
-
-    Light that is locked ends by itself with its block; what is dark or searching ends at once.
-    """
-    plan, over = end.settings.plan, end.turnover.over
-    longest_s = max(plan.ramp_frames) * plan.frame_pulses / plan.pulse_rate_hz
-    async with trio.open_nursery() as nursery:
-
-        async def light() -> None:
-            await _light(end, shine)
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(light)
-        await over.wait()
-        if end.status.state == "light":
-            log.info("going over to new settings at the end of the block")
-            await trio.sleep(longest_s + BLOCK_END_S)
-        nursery.cancel_scope.cancel()
 
 
 async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:

@@ -15,9 +15,14 @@ import structlog
 import trio
 
 from qkdd.base.agreement import Agreed
+from qkdd.base.light import LightPlan
 from qkdd.config import Link
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.status import LinkStatus
+
+BLOCK_END_S = 5.0
+"""After the last pulse of a block the encoder's next answer ends the light; more is trouble."""
 
 log = structlog.get_logger(__name__)
 
@@ -106,3 +111,25 @@ class Turnover:
             return
         if self._agree() or self._next.ours == self._now.ours:
             self.over.set()
+
+
+async def light_until(
+    over: trio.Event, status: LinkStatus, plan: LightPlan, service: Callable[[], Awaitable[None]]
+) -> None:
+    """Run Alice's light until the link goes over to new settings.
+
+    Light that is locked ends by itself with its block; what is dark or searching ends at once.
+    """
+    longest_s = max(plan.ramp_frames) * plan.frame_pulses / plan.pulse_rate_hz
+    async with trio.open_nursery() as nursery:
+
+        async def light() -> None:
+            await service()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(light)
+        await over.wait()
+        if status.state == "light":
+            log.info("going over to new settings at the end of the block")
+            await trio.sleep(longest_s + BLOCK_END_S)
+        nursery.cancel_scope.cancel()

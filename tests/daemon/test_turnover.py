@@ -16,7 +16,8 @@ from qkdd.config import Link
 from qkdd.daemon.distil import DistilSettings, Ties
 from qkdd.daemon.distil_alice import AliceDistiller
 from qkdd.daemon.mailbox import Mailbox
-from qkdd.daemon.turnover import Terms, Turnover
+from qkdd.daemon.status import LinkStatus
+from qkdd.daemon.turnover import BLOCK_END_S, Terms, Turnover, light_until
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.settings import Instrument, ReceiverSettings
 
@@ -153,3 +154,37 @@ async def test_who_waits_for_the_last_block_hears_when_it_is_done(
     with trio.move_on_after(1.0) as waited:
         await distiller.finished(BlockNo(0))
     assert waited.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    ("state", "ends_by_itself_s", "seconds"),
+    [
+        ("dark", None, 0.0),
+        ("searching", None, 0.0),
+        ("light", 7.0, 7.0),
+        ("light", None, 16.0 + BLOCK_END_S),  # the default plan's longest block
+    ],
+)
+async def test_locked_light_has_its_block_and_what_is_dark_ends_at_once(
+    autojump_clock: trio.testing.MockClock, state, ends_by_itself_s, seconds
+) -> None:
+    status, over = LinkStatus(name="a-b", peer="b", role="transmitter"), trio.Event()
+    status.enter(state)
+    dark = False
+
+    async def shine() -> None:
+        nonlocal dark
+        try:
+            await over.wait()
+            await trio.sleep(ends_by_itself_s or 1000.0)
+        finally:
+            dark = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(light_until, over, status, LightPlan(), shine)
+        await trio.sleep(3.0)
+        assert not dark
+        over.set()
+        began_s = trio.current_time()
+    assert dark
+    assert trio.current_time() - began_s == pytest.approx(seconds)

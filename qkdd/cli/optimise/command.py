@@ -149,14 +149,6 @@ TELL_EVERY = 200
 )
 @click.option("--json", "as_json", is_flag=True, help="The answer as one JSON object.")
 def optimise(
-    loss_db: float,
-    efficiency: float,
-    dark_hz: float,
-    recovery_ns: float,
-    jitter_ps: float,
-    tick_ps: int,
-    misalignment: float,
-    afterpulse: float,
     splitter: float | None,
     extinction_db: float,
     clock_mhz: tuple[float, ...],
@@ -168,6 +160,7 @@ def optimise(
     plot: Path | None,
     *,
     as_json: bool,
+    **measured: float,
 ) -> None:
     """Choose intensities, probabilities, basis bias, clock, gate and block length for a link.
 
@@ -176,21 +169,10 @@ def optimise(
 
     Exit status: 0 settings were found, 1 none of them makes key, 2 usage.
     """
-    measured = Measured(
-        loss_db=loss_db,
-        efficiency=efficiency,
-        dark_hz=dark_hz,
-        recovery_ps=round(recovery_ns * 1e3),
-        jitter_ps=jitter_ps,
-        tick_ps=tick_ps,
-        misalignment=misalignment,
-        afterpulse=afterpulse,
-    )
-    known = _configured(config, link, splitter)
-    proof, present = known if known is not None else (ProofSettings(), None)
+    proof, present = _configured(config, link, splitter)
     spaces = [
         Space(
-            measured,
+            _measured(**measured),
             proof,
             round(mhz * 1e6),
             longest_block_s(round(mhz * 1e6), block_seconds),
@@ -205,23 +187,31 @@ def optimise(
     if not best.expected.length.n_out:
         raise click.ClickException(f"no settings make key: {best.expected.length.reason}")
     if plot is not None:
-        try:
-            written = plots.write(plot, space, best.choice, present)
-        except OSError as error:
-            raise click.ClickException(f"cannot draw: {error}") from error
-        click.echo(f"drawn: {', '.join(map(str, written))}", err=True)
+        _draw(plot, space, best, present)
     answer = _answer(space, best, tried, present)
     click.echo(msgspec.json.encode(answer) if as_json else in_words(answer), nl=as_json)
 
 
+def _measured(*, recovery_ns: float, tick_ps: float, **others: float) -> Measured:
+    return Measured(recovery_ps=round(recovery_ns * 1e3), tick_ps=int(tick_ps), **others)
+
+
+def _draw(folder: Path, space: Space, best: Best, present: Choice | None) -> None:
+    try:
+        written = plots.write(folder, space, best.choice, present)
+    except OSError as error:
+        raise click.ClickException(f"cannot draw: {error}") from error
+    click.echo(f"drawn: {', '.join(map(str, written))}", err=True)
+
+
 def _configured(
     path: Path | None, name: str | None, splitter: float | None
-) -> tuple[ProofSettings, Choice | None] | None:
-    """The proof and the present settings of a link in a relay's file."""
+) -> tuple[ProofSettings, Choice | None]:
+    """The proof and the present settings of a link in a relay's file; without one the defaults."""
     if path is None:
         if name is not None:
             raise click.UsageError("--link needs --config")
-        return None
+        return ProofSettings(), None
     try:
         links = configuration.load(path, files=False).links
     except ConfigError as error:
