@@ -6,6 +6,9 @@ from qkdd.base.errors import LinkLost, PeerError
 from qkdd.net.framing import Frame, FrameReader, Kind, frame_bytes
 
 CLOSE_TIMEOUT_S = 1.0
+SEND_BYTES = 1 << 17
+"""At once: TLS would let its memory grow to a whole frame, and copy and wipe it on the way, which
+costs half as much again and keeps the loop waiting."""
 
 
 class FrameWire:
@@ -24,7 +27,9 @@ class FrameWire:
         """
         data = frame_bytes(frame)
         try:
-            await self._stream.send_all(data)
+            with memoryview(data) as view:
+                for start in range(0, len(data), SEND_BYTES):
+                    await self._stream.send_all(view[start : start + SEND_BYTES])
         except trio.BrokenResourceError as error:
             raise LinkLost(f"sending: {error.__cause__ or error}") from error
         self.bytes_sent += len(data)
