@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from qkdd.base.bits import Bits
 from qkdd.kernels import ldpc
-from qkdd.reconcile.codes import FRAME_BITS, graph
+from qkdd.reconcile.codes import FRAME_BITS, ROUNDS, graph
 from qkdd.reconcile.frames import Frame
 from qkdd.reconcile.likelihood import SURE, steps, tables
+
+Messages: TypeAlias = npt.NDArray[np.int8]
 
 PATIENCE = 6
 """Passes without progress after which the next round is asked for: it goes on where this one
@@ -24,7 +27,12 @@ Beyond that a frame begins its next round anew, which takes longer."""
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class _Kept:
     n_rows: int
-    messages: npt.NDArray[np.int8]
+    n_bytes: int
+    """Of the room, what these rows have written to."""
+    room: Messages
+
+    def wipe(self) -> None:
+        self.room[: self.n_bytes].fill(0)
 
 
 class Decoder:
@@ -41,8 +49,8 @@ class Decoder:
         by_intensity = qber_by_intensity or (qber_ppm * 1e-6,) * 3
         self._steps = np.array([steps(qber) for qber in by_intensity], np.int8)
         self._kept: dict[int, _Kept] = {}
-        self._spare: npt.NDArray[np.int8] | None = None
-        """Room for messages, all zeros, from the last frame that needed none afterwards."""
+        self._spare: list[Messages] = []
+        """Rooms that are free again, all zeros where they were written to."""
 
     def __del__(self) -> None:
         self.wipe()  # a block may end with frames open
@@ -78,11 +86,9 @@ class Decoder:
     ) -> tuple[int, Bits]:
         """Go on where the round before gave up. After a wrong success there is nothing to keep."""
         table = tables()
-        messages = self._room(rows)
         kept = self._kept.pop(frame.start, None)
-        if kept is not None:
-            messages[: kept.messages.size] = kept.messages
-            kept.messages.fill(0)
+        room = self._new_room(frame) if kept is None else kept.room
+        messages = room[: rows.n_messages]
         iterations, errors = ldpc.decode(
             rows,
             llr,
@@ -94,29 +100,36 @@ class Decoder:
             messages=messages,
             warm_rows=kept.n_rows if kept is not None else 0,
         )
-        room = KEPT_BYTES - sum(kept.messages.size for kept in self._kept.values())
-        if iterations < 0 and messages.size <= room:
-            self._kept[frame.start] = _Kept(rows.n_rows, messages)
+        kept_bytes = sum(kept.n_bytes for kept in self._kept.values())
+        if iterations < 0 and kept_bytes + messages.size <= KEPT_BYTES:
+            self._kept[frame.start] = _Kept(rows.n_rows, messages.size, room)
         else:
             messages.fill(0)
-            self._spare = messages
+            self._spare.append(room)
         return iterations, errors
 
-    def _room(self, rows: ldpc.Graph) -> npt.NDArray[np.int8]:
-        """Return room for messages: new pages for each frame would cost as much as a pass of it."""
-        spare, self._spare = self._spare, None
-        if spare is None or spare.size < rows.n_messages:
-            return ldpc.new_messages(rows)
-        return spare[: rows.n_messages]
+    def _new_room(self, frame: Frame) -> Messages:
+        """Return room for a frame's messages in all of its rounds.
+
+        Memory that is new for each frame, and again for each round, costs as much as a pass or two
+        of the decoder; what is never written to takes none.
+        """
+        assert frame.code is not None
+        all_rows = graph(frame.code, 0, frame.code.rows_after(ROUNDS))
+        while self._spare:
+            room = self._spare.pop()
+            if room.size >= all_rows.n_messages:
+                return room
+        return ldpc.new_messages(all_rows)
 
     def forget(self, frame: Frame) -> None:
         """Wipe what is kept of a frame that will not be decoded again."""
         kept = self._kept.pop(frame.start, None)
         if kept is not None:
-            kept.messages.fill(0)
+            kept.wipe()
 
     def wipe(self) -> None:
         """Wipe what is kept of every frame."""
         for kept in self._kept.values():
-            kept.messages.fill(0)
+            kept.wipe()
         self._kept.clear()
