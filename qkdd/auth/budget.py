@@ -28,7 +28,8 @@ class AuthBudget:
     accepted was forged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whose: str = "the link") -> None:
+        self._whose = whose
         self.n_tags = 0
         self.n_bad_tags = 0
         self.forgery_bound = 0.0
@@ -42,8 +43,8 @@ class AuthBudget:
         """Raise SecurityAlarm if this link has seen its last bad tag."""
         if self.n_bad_tags >= MAX_BAD_TAGS:
             raise SecurityAlarm(
-                f"{self.n_bad_tags} frames failed authentication, limit {MAX_BAD_TAGS}: the link "
-                "stays stopped until an operator clears it"
+                f"{self.n_bad_tags} frames failed authentication, limit {MAX_BAD_TAGS}: "
+                f"{self._whose} stays stopped until an operator clears it"
             )
 
     def failed(self, what: str) -> BadTag:

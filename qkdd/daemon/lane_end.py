@@ -112,16 +112,25 @@ class EndLane:
         """Serve until cancelled."""
         try:
             while True:
+                await self._open_at_last()
                 try:
-                    await self._open()
                     await self._serve()
                 except StoreError as error:
                     self._begin_afresh(error)
-                    await trio.sleep(REOPEN_S)
         finally:
             self._close()
             for step in all_waiting(self._todo):
                 step.lost()
+
+    async def _open_at_last(self) -> None:
+        while True:
+            try:
+                await self._open()
+            except StoreError as error:
+                self._begin_afresh(error)
+                await trio.sleep(REOPEN_S)
+            else:
+                return
 
     async def _open(self) -> None:
         memory = await self._keeper.recall()
@@ -142,6 +151,7 @@ class EndLane:
             self._stop(alarm)
             return
         self.status.reason = None
+        await self._count(self._machine)
         if self._post is not None:
             await self._step(_Step(lambda machine: machine.connected()))
 
@@ -156,15 +166,19 @@ class EndLane:
                 await self._step(_Step(lambda machine: machine.tick()))
                 await self._keeper.pass_time()
             else:
-                await self._step(step)
-                if step.post is not None:
-                    self._room.release()
+                try:
+                    await self._step(step)
+                finally:
+                    if step.post is not None:
+                        self._room.release()
 
     async def _step(self, step: _Step) -> None:
         machine = self._machine
         if machine is None:
             step.lost()
             return
+        if step.post is not None and step.post.failed:
+            return  # said to a machine that is gone, or behind what nobody may say
         try:
             actions = step.act(machine)
         except PeerError as error:
@@ -184,8 +198,8 @@ class EndLane:
             _wipe(actions)
 
     async def _count(self, machine: EndMachine) -> None:
-        await self._keeper.tried(machine.association.budget.n_bad_tags)
-        self.status.n_mismatches = machine.n_mismatches
+        self.status.n_mismatches = machine.association.budget.n_bad_tags
+        await self._keeper.tried(self.status.n_mismatches)
         self.status.n_pads = machine.association.n_pairs
 
     async def _carry_out(self, action: EndAction) -> None:
@@ -205,7 +219,8 @@ class EndLane:
     def _begin_afresh(self, error: StoreError) -> None:
         """What the machine knows and what is on disk may differ now: go on with the disk's, as
         after a restart, in a new session."""
-        log.warning("lane begins afresh", lane=self.status.place.lane.id, reason=str(error))
+        if self.status.reason != str(error):  # it is tried again every REOPEN_S
+            log.warning("lane begins afresh", lane=self.status.place.lane.id, reason=str(error))
         self.status.reason = str(error)
         if self._post is not None:
             self._post.fail(LinkLost(f"lane {self.status.place.lane.id} begins afresh: {error}"))

@@ -39,7 +39,7 @@ class LaneKeeper:
         if memory is not None:
             numbers = await self._store.do(lambda store: store.lane_numbers(lane, generation))
             self._view.epochs.restart(numbers.ready, numbers.held)
-            self.misses.ready(*numbers.ready)
+            self.misses.resume(numbers.ready, time.time())
             self._n_bad_tags = memory.failures
         return memory
 

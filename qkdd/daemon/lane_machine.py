@@ -39,9 +39,6 @@ class EndMachine(Protocol):
 
     def tick(self) -> Sequence[EndAction]: ...
 
-    @property
-    def n_mismatches(self) -> int: ...
-
     def wipe(self) -> None: ...
 
 
@@ -66,10 +63,6 @@ class FirstMachine:
     def _epoch(self) -> int:
         return epoch_at(self._lane, time.time())
 
-    @property
-    def n_mismatches(self) -> int:
-        return self._machine.n_mismatches
-
     def wipe(self) -> None:
         self._machine.wipe()
 
@@ -91,11 +84,6 @@ class LastMachine:
     def tick(self) -> Sequence[EndAction]:
         return self._machine.tick(trio.current_time())
 
-    @property
-    def n_mismatches(self) -> int:
-        """Verdicts that did not verify."""
-        return self.association.budget.n_bad_tags
-
     def wipe(self) -> None:
         self._machine.wipe()
 
@@ -116,7 +104,7 @@ def open_end(
         The association had its last bad tag before.
     """
     lane = place.lane
-    budget = AuthBudget()
+    budget = AuthBudget(f"lane {lane.id}")
     budget.n_bad_tags = memory.failures
     budget.refuse_if_spent()
     association = Association(

@@ -1,5 +1,7 @@
 """Counts the epochs of a lane that came without a key."""
 
+from collections.abc import Iterable
+
 from qkdd.relay.epochs import epoch_at
 from qkdd.relay.settings import Lane
 
@@ -19,10 +21,16 @@ class MissCounter:
 
     def ready(self, *numbers: int) -> None:
         """Note numbers that became keys; those of epochs that have begun came too late."""
-        self._came.update(numbers)
+        self._came.update(n for n in numbers if self._next is None or n >= self._next)
         first = min(numbers, default=None)
         if first is not None and (self._first is None or first < self._first):
             self._first = first
+
+    def resume(self, numbers: Iterable[int], utc_s: float) -> None:
+        """Begin with what the store has. Whether epochs that have begun had their keys, nobody
+        remembers: those keys are used."""
+        now = epoch_at(self._lane, utc_s)
+        self.ready(*(number for number in numbers if number > now))
 
     def pass_time(self, utc_s: float) -> None:
         """Count the epochs that have begun since the last time."""

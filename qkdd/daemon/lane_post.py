@@ -78,6 +78,10 @@ class LanePost:
         if not self.over:
             self._say.send_nowait(message)
 
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
     def fail(self, error: QkdError) -> None:
         """End the session: this error is the neighbour's, or a lane must begin it afresh."""
         if self._error is None:

@@ -65,7 +65,7 @@ class Association:
         """Own ``hash_keys`` and take over ``pairs``, which is wiped."""
         if len(hash_keys) != HASH_KEYS_BYTES or len(pairs) % PAIR_BYTES:
             raise ValueError(f"{len(hash_keys)} bytes of hash keys, {len(pairs)} bytes of pads")
-        self.budget = budget or AuthBudget()
+        self.budget = budget or AuthBudget(f"lane {lane.id}")
         self._hash_keys = hash_keys
         self._pads: dict[int, Secret] = {}
         self._pool = pairs

@@ -139,14 +139,14 @@ class Network:
         self.nodes: dict[str, Node] = {}
         self.sessions: dict[LinkId, Session] = {}
 
-    async def add(self, name: str, lanes: Sequence[Lane]) -> Node:
+    async def add(self, name: str, lanes: Sequence[Lane], unkeyed: Sequence[str]) -> Node:
         node = self.nodes[name] = Node(self._folder, name, lanes)
         for peer, link in node.peers().items():
             role = "alice" if name < peer else "bob"
             psk = random.Random(link).randbytes(64 * 1024)
             node.store.install_psk(link, role, Secret.from_bytes(psk))
         for lane in lanes:
-            if name in (lane.route[0], lane.route[-1]):
+            if name in (lane.route[0], lane.route[-1]) and lane.id not in unkeyed:
                 psk = random.Random(lane.id).randbytes(32 * 66)
                 node.store.install_lane_psk(lane.id, Secret.from_bytes(psk))
         await node.boot(self._nursery, self.times)
@@ -266,12 +266,14 @@ class Network:
 
 
 @asynccontextmanager
-async def network(folder: Path, *lanes: Lane, times: LaneTimes = TIMES) -> AsyncIterator[Network]:
-    """All nodes of all routes, connected."""
+async def network(
+    folder: Path, *lanes: Lane, times: LaneTimes = TIMES, unkeyed: Sequence[str] = ()
+) -> AsyncIterator[Network]:
+    """All nodes of all routes, connected; ends of the ``unkeyed`` lanes have no key for them."""
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         net = Network(nursery, folder, times)
         for name in dict.fromkeys(name for lane in lanes for name in lane.route):
-            node = await net.add(name, [lane for lane in lanes if name in lane.route])
+            node = await net.add(name, [lane for lane in lanes if name in lane.route], unkeyed)
             stack.push_async_callback(node.stop)
         for lane in lanes:
             await net.connect_all(lane.route)

@@ -1,12 +1,19 @@
 """Lanes in the daemon, over real stores: born, READY, restarted, broken and whole again."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
+from qkdd.base.errors import StoreError
+from qkdd.daemon.lane_passing import PassingLane
+from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.keys.store import KeyStore
+from qkdd.relay.actions import RelayAction, SendDown
+from qkdd.relay.messages import LaneOpen, LaneVoid, LaneWave
 from qkdd.relay.settings import UNIT_BITS, Lane, LaneTimes
 from tests.daemon.lane_network import Network, link_between, network
 
@@ -43,7 +50,7 @@ async def accounts_agree(net: Network, lane: Lane, *route: str, within_s: float 
         with trio.move_on_after(within_s):
             while True:
                 accounts = list(await net.accounts(upper, lower))
-                snapshots = [lanes_of(net, name, lane) for name in (upper, lower)]
+                snapshots = [under_way(net, name, lane) for name in (upper, lower)]
                 if accounts[0] == accounts[1] and not any(snapshots):
                     break
                 await trio.sleep(0.05)
@@ -51,10 +58,13 @@ async def accounts_agree(net: Network, lane: Lane, *route: str, within_s: float 
         assert accounts[0].distilled > 0
 
 
-def lanes_of(net: Network, name: str, lane: Lane) -> int:
-    """Bits under way at a node."""
+def snapshot_of(net: Network, name: str, lane: Lane) -> LaneSnapshot:
     (found,) = [one for one in net.nodes[name].lanes.snapshot() if one.id == lane.id]
-    return sum(one.under_way for one in found.lane_account)
+    return found
+
+
+def under_way(net: Network, name: str, lane: Lane) -> int:
+    return sum(one.under_way for one in snapshot_of(net, name, lane).lane_account)
 
 
 async def test_a_block_on_every_link_gives_equal_keys_at_both_ends(tmp_path: Path) -> None:
@@ -127,3 +137,130 @@ async def test_units_whose_partner_never_comes_are_burned_at_both_ends_of_their_
             (lane,) = net.nodes[name].lanes.snapshot()
             (on_link,) = [one for one in lane.lane_account if one.link == "b-c"]
             assert on_link.burned == on_link.cut == 4 * UNIT_BITS
+
+
+async def test_a_new_route_makes_new_keys_and_those_of_the_old_one_are_void(
+    tmp_path: Path,
+) -> None:
+    side = Lane(id="side", route=("b", "d"), rate_mhz=1)
+    shorter = msgspec.structs.replace(LANE, generation=1, route=("a", "b", "d"))
+    async with network(tmp_path, LANE, side, times=TIMES) as net:
+        await net.light_all(ROUTE)
+        old = await ready(net, LANE, 3)
+        await net.restart("a", [shorter])
+        await net.restart("b", [shorter, side])
+        await net.restart("d", [shorter, side])
+        await net.connect_all(shorter.route)
+        assert await ready(net, shorter, 0) == {}
+        await net.light_all(shorter.route)
+        new = await ready(net, shorter, 3)
+        assert not set(old.values()) & set(new.values())
+        with pytest.raises(StoreError, match="raise it, numbers must not be used again"):
+            await net.nodes["a"].service.do(lambda store: store.lane_memory("far", 0))
+
+
+async def test_a_lane_without_end_to_end_key_says_so_and_burns_its_units(tmp_path: Path) -> None:
+    other = Lane(id="other", route=ROUTE, rate_mhz=1_000)
+    async with network(tmp_path, LANE, other, times=TIMES, unkeyed=("other",)) as net:
+        await net.light_all(ROUTE)
+        await ready(net, LANE, 3)
+        await accounts_agree(net, other)
+        for name in ("a", "d"):
+            lane = snapshot_of(net, name, other)
+            assert lane.state == "unkeyed"
+            assert lane.reason is not None
+            assert "qkdd psk install --lane" in lane.reason
+            assert [one.burned for one in lane.lane_account] == [2 * UNIT_BITS]
+        assert snapshot_of(net, "a", LANE).state == "up"
+
+
+async def test_a_lane_that_somebody_changes_on_its_way_stops_alone(tmp_path: Path) -> None:
+    """The relay in the middle turns a bit of what it passes on."""
+    other = Lane(id="other", route=ROUTE, rate_mhz=2_000)
+    async with network(tmp_path, LANE, other, times=TIMES) as net:
+        middle = net.nodes["b"].lanes._lanes["far"]
+        assert isinstance(middle, PassingLane)
+        honest = middle._carry_out
+
+        def turn_bits(actions: Sequence[RelayAction]) -> None:
+            honest([spoilt(action) for action in actions])
+
+        middle._carry_out = turn_bits
+        for index in range(12):
+            await net.light_all(ROUTE, index)
+            if snapshot_of(net, "a", LANE).state == "stopped":
+                break
+            await trio.sleep(0.3)
+        stopped = snapshot_of(net, "a", LANE)
+        assert stopped.state == "stopped"
+        assert stopped.n_mismatches == 3
+        assert await net.nodes["a"].keys("far") == await net.nodes["d"].keys("far") == {}
+        before = await ready(net, other, 3)
+        await net.light_all(ROUTE, 12)
+        await ready(net, other, len(before) + 3)
+        await net.restart("a")
+        with trio.fail_after(5):
+            while snapshot_of(net, "a", LANE).state != "stopped":
+                await trio.lowlevel.checkpoint()
+
+
+def spoilt(action: RelayAction) -> RelayAction:
+    if not isinstance(action.message, LaneWave):
+        return action
+    ciphers = bytearray(action.message.ciphers)
+    ciphers[0] ^= 1
+    return SendDown(msgspec.structs.replace(action.message, ciphers=bytes(ciphers)))
+
+
+async def test_a_store_that_fails_costs_the_session_and_the_lane_goes_on(tmp_path: Path) -> None:
+    async with network(tmp_path, LANE, times=TIMES) as net:
+        await net.light_all(ROUTE)
+        before = await ready(net, LANE, 3)
+        node = net.nodes["a"]
+        session = net.sessions[link_between("a", "b")]
+        keep = node.store.ready_lane
+
+        def full(*_: object) -> None:
+            node.store.ready_lane = keep
+            raise StoreError("database or disk is full")
+
+        node.store.ready_lane = full
+        await net.light_all(ROUTE, 1)
+        await session.over.wait()
+        assert "begins afresh: database or disk is full" in str(session.errors)
+        await net.connect_all(ROUTE)
+        await net.light_all(ROUTE, 2)
+        await net.light_all(ROUTE, 3)
+        after = await ready(net, LANE, len(before) + 3)
+        assert before.items() <= after.items()
+
+
+async def test_a_neighbour_that_breaks_the_rules_of_a_lane_loses_its_session(
+    tmp_path: Path,
+) -> None:
+    async with network(tmp_path, LANE, times=TIMES) as net:
+        wrong = [
+            (
+                ("a", "b"),
+                1,
+                LaneWave(lane="far", generation=0, first=1, count=1, ciphers=bytes(32)),
+            ),
+            (
+                ("b", "c"),
+                0,
+                LaneOpen(lane="far", generation=0, incarnation=1, next_number=0, runs=((9, 1),)),
+            ),
+            (("c", "d"), 0, LaneVoid(lane="else", generation=0, first=1, count=1)),
+        ]
+        said = []
+        for pair, from_end, message in wrong:
+            session = net.sessions[link_between(*pair)]
+            session.ends[from_end].post.say(message)
+            await session.over.wait()
+            said.append(str(session.errors))
+        assert "LaneWave from the side of the last end" in said[0]
+        assert "number 9 is open at the peer, whose next is 0" in said[1]
+        assert "lane else, which does not cross this link" in said[2]
+        await net.connect_all(ROUTE)
+        await net.light_all(ROUTE)
+        await ready(net, LANE, 3)
