@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #define BASIS_BIT 2
+#define RESENDS 1
+#define ONE_EACH 2
 #define EVE_FRACTION 0x3fffffffu /* bits 0..29 of a draw decide whether she attacks */
 
 /* What the eavesdropper sends on in place of a state: her basis is bit 30 of the draw; in the
@@ -22,27 +24,39 @@ static inline uint8_t resent(uint8_t state, uint32_t draw) {
  * rungs[16][4]: for each state the rising ends, in 1/2^32, of the ranges of the lower half of a
  * word that mean detector 0, 1, 2, 3; above the last one the candidate is no click. Events of one
  * pulse stand side by side: the attack is decided by the draw of the first of them. eve may be
- * NULL if nothing is attacked. */
+ * NULL if nothing is attacked.
+ *
+ * Attacked pulses have rungs of their own, after the state that she sends on where how has
+ * RESENDS; where it has ONE_EACH, they have one click at most, also beside *spent, the last
+ * attacked pulse with a click. Their detectors are told with bit 2 set. */
 int64_t clicks_split(const int64_t *pulse, const uint8_t *state, const uint64_t *word, int64_t n,
-                     const uint64_t *rungs, const uint32_t *eve, uint32_t attacked_below,
-                     int64_t *out_pulse, uint8_t *out_detector) {
+                     const uint64_t *rungs, const uint32_t *eve, uint32_t attacked_below, int how,
+                     const uint64_t *her_rungs, int64_t *spent, int64_t *out_pulse,
+                     uint8_t *out_detector) {
     int64_t kept = 0;
     uint32_t draw = 0;
     for (int64_t i = 0; i < n; i++) {
         uint8_t sent = state[i] & 15;
+        int attacked = 0;
         if (eve) {
             if (i == 0 || pulse[i] != pulse[i - 1])
                 draw = eve[i];
-            if ((draw & EVE_FRACTION) < attacked_below)
+            attacked = (draw & EVE_FRACTION) < attacked_below;
+            if (attacked && how & RESENDS)
                 sent = resent(sent, draw);
         }
         uint64_t dart = word[i] & 0xffffffffu;
-        const uint64_t *rung = rungs + 4 * sent;
+        const uint64_t *rung = (attacked ? her_rungs : rungs) + 4 * sent;
         int detector =
             (dart >= rung[0]) + (dart >= rung[1]) + (dart >= rung[2]) + (dart >= rung[3]);
+        int seen = detector < 4;
+        if (attacked && how & ONE_EACH) {
+            seen &= pulse[i] != *spent;
+            *spent = seen ? pulse[i] : *spent;
+        }
         out_pulse[kept] = pulse[i];
-        out_detector[kept] = (uint8_t)detector;
-        kept += detector < 4;
+        out_detector[kept] = (uint8_t)(detector | attacked << 2);
+        kept += seen;
     }
     return kept;
 }
@@ -56,8 +70,8 @@ static inline int64_t nearest(double x) {
 /* Jitter by the alias method: a word's top 10 bits are a bin, the next 22 choose between the bin
  * and its alias, the lower half is the place inside. BINS bins lie side by side over 16 sigma. */
 void clicks_stamp(const int64_t *pulse, const uint8_t *detector, const uint64_t *word, int64_t n,
-                  double period_ps, double origin_ps, double sigma_ps, const uint32_t *own_below,
-                  const uint16_t *alias, int64_t *key) {
+                  double period_ps, double origin_ps, double her_shift_ps, double sigma_ps,
+                  const uint32_t *own_below, const uint16_t *alias, int64_t *key) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t bin = (uint32_t)(word[i] >> 54);
         uint32_t dart = (uint32_t)(word[i] >> 32) & 0x3fffffu;
@@ -65,7 +79,8 @@ void clicks_stamp(const int64_t *pulse, const uint8_t *detector, const uint64_t 
         double place = (double)bin + (double)(int64_t)(word[i] & 0xffffffffu) * 0x1p-32;
         double jitter = (place * 0x1p-6 - 8.0) * sigma_ps;
         double time = (double)pulse[i] * period_ps + origin_ps;
-        key[i] = nearest(time + jitter) * 4 + detector[i];
+        time += detector[i] & 4 ? her_shift_ps : 0.0;
+        key[i] = nearest(time + jitter) * 4 + (detector[i] & 3);
     }
 }
 

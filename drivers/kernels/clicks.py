@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from drivers.kernels.eve import ATTACK_SCALE, Eve
 from drivers.kernels.normal_bins import ALIAS, CELL, OWN_BELOW, REACH_SIGMAS
 
 try:
@@ -23,8 +24,8 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint64]
 Draws: TypeAlias = npt.NDArray[np.uint32]
 
-ATTACK_SCALE = 1 << 30
 RUNG_SCALE = 1 << 32
+UNSPENT = -1
 
 _forced: Backend | None = None
 
@@ -53,9 +54,10 @@ def split(
     words: Words,
     *,
     rungs: npt.NDArray[np.uint64],
-    eve: Draws | None = None,
-    attacked_below: int = 0,
-) -> tuple[Ints, Bytes]:
+    eve: Eve | None = None,
+    draws: Draws | None = None,
+    spent: int = UNSPENT,
+) -> tuple[Ints, Bytes, int]:
     """Thin candidates by their intensity and choose the detector of what is left.
 
     Parameters
@@ -68,38 +70,40 @@ def split(
         One throw each, of which the lower half chooses the detector.
     rungs : (16, 4) uint64
         Rising ends of the detectors' ranges, by state, in 1 / RUNG_SCALE.
-    eve : (n,) uint32, or None if she is not there
-        The first draw of a pulse is the eavesdropper's: 30 bits whether, basis, outcome.
-    attacked_below : int, 0..ATTACK_SCALE
-        Attacked share of the pulses, in 1 / ATTACK_SCALE.
+    eve, draws : what she does, and (n,) uint32
+        The first draw of a pulse is hers: 30 bits whether, basis, outcome.
+    spent : int
+        The last attacked pulse that had a click.
 
     Returns
     -------
-    pulses, detectors : (m,) int64, (m,) uint8 0..3
+    pulses, detectors : (m,) int64, (m,) uint8 0..3, and 4 more if attacked
+    spent : int
     """
     n = pulses.size
     if not (states.size == words.size == n and rungs.shape == (16, 4)):
         raise ValueError(f"{n} pulses, {states.size} states, {words.size} words, {rungs.shape}")
-    if eve is not None and eve.size != n:
-        raise ValueError(f"{n} pulses, {eve.size} draws of the eavesdropper's")
-    if not 0 <= attacked_below <= ATTACK_SCALE:
-        raise ValueError(f"attacked_below {attacked_below} is outside 0..{ATTACK_SCALE}")
+    if eve is not None and (draws is None or draws.size != n):
+        raise ValueError(f"{n} pulses, {0 if draws is None else draws.size} draws of hers")
     if backend() == "numpy":
-        return _split_twin(pulses, states, words, rungs, eve, attacked_below)
+        return _split_twin(pulses, states, words, rungs, eve, draws, spent)
     out_pulses, out_detectors = np.empty(n, np.int64), np.empty(n, np.uint8)
-    view = _ffi.from_buffer
+    view, spent_ = _ffi.from_buffer, _ffi.new("int64_t *", spent)
     kept = _lib.clicks_split(
         view("int64_t[]", pulses),
         view("uint8_t[]", states),
         view("uint64_t[]", words),
         n,
         view("uint64_t[]", rungs),
-        _ffi.NULL if eve is None else view("uint32_t[]", eve),
-        attacked_below,
+        _ffi.NULL if eve is None else view("uint32_t[]", draws),
+        0 if eve is None else eve.attacked_below,
+        0 if eve is None else eve.how,
+        view("uint64_t[]", rungs if eve is None else eve.rungs),
+        spent_,
         view("int64_t[]", out_pulses, require_writable=True),
         view("uint8_t[]", out_detectors, require_writable=True),
     )
-    return out_pulses[:kept], out_detectors[:kept]
+    return out_pulses[:kept], out_detectors[:kept], spent_[0]
 
 
 def stamp(
@@ -110,8 +114,11 @@ def stamp(
     period_ps: float,
     origin_ps: float,
     sigma_ps: float,
+    her_shift_ps: float = 0.0,
 ) -> Ints:
     """Keys of clicks: ``pulse * period + origin + jitter``, to the nearest ps (ties to even).
+
+    ``detectors`` are those of `split`; attacked clicks come ``her_shift_ps`` later.
 
     ``words`` (n,) are one throw each for a normal jitter, which is never beyond REACH_SIGMAS, so
     that a bound on how early a click can come exists. Times stay below 2**51 ps in magnitude.
@@ -120,7 +127,7 @@ def stamp(
     if not detectors.size == words.size == n:
         raise ValueError(f"{n} pulses, {detectors.size} detectors, {words.size} words")
     if backend() == "numpy":
-        return _stamp_twin(pulses, detectors, words, period_ps, origin_ps, sigma_ps)
+        return _stamp_twin(pulses, detectors, words, period_ps, origin_ps, her_shift_ps, sigma_ps)
     keys = np.empty(n, np.int64)
     view = _ffi.from_buffer
     _lib.clicks_stamp(
@@ -130,6 +137,7 @@ def stamp(
         n,
         period_ps,
         origin_ps,
+        her_shift_ps,
         sigma_ps,
         view("uint32_t[]", OWN_BELOW),
         view("uint16_t[]", ALIAS),
@@ -193,24 +201,33 @@ def _split_twin(
     states: Bytes,
     words: Words,
     rungs: npt.NDArray[np.uint64],
-    eve: Draws | None,
-    attacked_below: int,
-) -> tuple[Ints, Bytes]:
+    eve: Eve | None,
+    draws: Draws | None,
+    spent: int,
+) -> tuple[Ints, Bytes, int]:
     sent = states & 15
-    if eve is not None:
-        first = np.ones(pulses.size, bool)
-        first[1:] = pulses[1:] != pulses[:-1]
-        owner = np.maximum.accumulate(np.where(first, np.arange(pulses.size), 0))
-        draw = eve[owner]
-        attacked = (draw & (ATTACK_SCALE - 1)) < attacked_below
+    darts = (words & np.uint64(RUNG_SCALE - 1))[:, None]
+    if eve is None or draws is None:
+        detectors = (darts >= rungs[sent]).sum(1, dtype=np.uint8)
+        seen = detectors < 4
+        return pulses[seen], detectors[seen], spent
+    first = np.ones(pulses.size, bool)
+    first[1:] = pulses[1:] != pulses[:-1]
+    draw = draws[np.maximum.accumulate(np.where(first, np.arange(pulses.size), 0))]
+    attacked = (draw & (ATTACK_SCALE - 1)) < eve.attacked_below
+    if eve.resends:
         basis = (draw >> 30 & 1).astype(np.uint8) << 1
-        other = (sent & 2) != basis
         resent = (sent & 12) | basis | (draw >> 31).astype(np.uint8)
-        sent = np.where(attacked & other, resent, sent)
-    darts = words & (RUNG_SCALE - 1)
-    detectors = (darts[:, None] >= rungs[sent]).sum(1, dtype=np.uint8)
-    kept = detectors < 4
-    return pulses[kept], detectors[kept]
+        sent = np.where(attacked & ((sent & 2) != basis), resent, sent)
+    tables = np.where(attacked[:, None], eve.rungs[sent], rungs[sent])
+    detectors = (darts >= tables).sum(1, dtype=np.uint8)
+    seen = detectors < 4
+    if eve.one_each:
+        (hers,) = np.nonzero(seen & attacked)
+        before = np.concatenate(([spent], pulses[hers][:-1]))
+        seen[hers[pulses[hers] == before]] = False
+        spent = int(pulses[hers[-1]]) if hers.size else spent
+    return pulses[seen], (detectors | attacked.astype(np.uint8) << 2)[seen], spent
 
 
 def _stamp_twin(
@@ -219,6 +236,7 @@ def _stamp_twin(
     words: Words,
     period_ps: float,
     origin_ps: float,
+    her_shift_ps: float,
     sigma_ps: float,
 ) -> Ints:
     bins = (words >> np.uint64(54)).astype(np.int64)
@@ -227,7 +245,8 @@ def _stamp_twin(
     places = bins + (words & np.uint64(0xFFFFFFFF)).astype(np.float64) * 2.0**-32
     jitter = (places * 2.0**-6 - REACH_SIGMAS) * sigma_ps
     times = pulses.astype(np.float64) * period_ps + origin_ps
-    return np.rint(times + jitter).astype(np.int64) * 4 + detectors
+    times += np.where(detectors & 4, her_shift_ps, 0.0)
+    return np.rint(times + jitter).astype(np.int64) * 4 + (detectors & 3)
 
 
 def _recover_twin(keys: Ints, last_ps: Ints, recovery_ps: int) -> Ints:

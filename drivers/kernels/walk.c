@@ -23,9 +23,10 @@ typedef struct {
     void (*expand)(int, const uint8_t *, const int64_t *, int64_t, uint32_t, uint32_t, uint32_t,
                    uint8_t *);
     int64_t (*split)(const int64_t *, const uint8_t *, const uint64_t *, int64_t, const uint64_t *,
-                     const uint32_t *, uint32_t, int64_t *, uint8_t *);
+                     const uint32_t *, uint32_t, int, const uint64_t *, int64_t *, int64_t *,
+                     uint8_t *);
     void (*stamp)(const int64_t *, const uint8_t *, const uint64_t *, int64_t, double, double,
-                  double, const uint32_t *, const uint16_t *, int64_t *);
+                  double, double, const uint32_t *, const uint16_t *, int64_t *);
     const uint32_t *own_below;
     const uint16_t *alias;
 } walk_tools;
@@ -34,8 +35,11 @@ typedef struct {
     int64_t n_pulses;
     double per_pulse;
     const uint64_t *rungs;
-    uint32_t attacked_below;
     double period_ps, origin_ps, sigma_ps;
+    uint32_t attacked_below;
+    int how;
+    const uint64_t *her_rungs;
+    double her_shift_ps;
 } walk_line;
 
 typedef struct {
@@ -71,7 +75,7 @@ int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide
     uint32_t eve[PIECE];
     const double end = line->per_pulse * (double)line->n_pulses;
     last_draw hers = {-1, 0};
-    int64_t kept = 0;
+    int64_t kept = 0, spent = -1;
     while (point->at < end && room - kept >= PIECE) {
         word[0] = point->pending;
         for (int64_t j = 1; j <= PIECE; j++)
@@ -90,12 +94,12 @@ int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide
         if (line->attacked_below)
             draw_eve(tools, pulse, n, &hers, eve);
         int64_t m = tools->split(pulse, state, word, n, line->rungs,
-                                 line->attacked_below ? eve : NULL, line->attacked_below, other,
-                                 detector);
+                                 line->attacked_below ? eve : NULL, line->attacked_below, line->how,
+                                 line->her_rungs, &spent, other, detector);
         for (int64_t j = 0; j < m; j++)
             dice[j] = tools->next(tools->generator);
-        tools->stamp(other, detector, dice, m, line->period_ps, line->origin_ps, line->sigma_ps,
-                     tools->own_below, tools->alias, key + kept);
+        tools->stamp(other, detector, dice, m, line->period_ps, line->origin_ps,
+                     line->her_shift_ps, line->sigma_ps, tools->own_below, tools->alias, key + kept);
         kept += m;
     }
     return kept;

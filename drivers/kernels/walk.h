@@ -11,9 +11,10 @@ typedef struct {
     void (*expand)(int, const uint8_t *, const int64_t *, int64_t, uint32_t, uint32_t, uint32_t,
                    uint8_t *);
     int64_t (*split)(const int64_t *, const uint8_t *, const uint64_t *, int64_t, const uint64_t *,
-                     const uint32_t *, uint32_t, int64_t *, uint8_t *);
+                     const uint32_t *, uint32_t, int, const uint64_t *, int64_t *, int64_t *,
+                     uint8_t *);
     void (*stamp)(const int64_t *, const uint8_t *, const uint64_t *, int64_t, double, double,
-                  double, const uint32_t *, const uint16_t *, int64_t *);
+                  double, double, const uint32_t *, const uint16_t *, int64_t *);
     const uint32_t *own_below;
     const uint16_t *alias;
 } walk_tools;
@@ -21,8 +22,11 @@ typedef struct {
     int64_t n_pulses;
     double per_pulse;
     const uint64_t *rungs;
-    uint32_t attacked_below;
     double period_ps, origin_ps, sigma_ps;
+    uint32_t attacked_below;
+    int how;
+    const uint64_t *her_rungs;
+    double her_shift_ps;
 } walk_line;
 typedef struct {
     double at;

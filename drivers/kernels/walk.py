@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.kernels import arrivals, clicks, expand
+from drivers.kernels.eve import Eve
 from drivers.kernels.normal_bins import ALIAS, OWN_BELOW
 
 try:
@@ -56,12 +57,12 @@ class Line:
     """Candidates, on average."""
 
     rungs: npt.NDArray[np.uint64]
-    attacked_below: int
     period_ps: float
     origin_ps: float
     """Arrival of the first pulse."""
 
     sigma_ps: float
+    eve: Eve | None = None
 
 
 def backends() -> tuple[Backend, ...]:
@@ -119,10 +120,15 @@ class Walker:
             (one.stop, one.base, seed, *ends)
             for one, seed, ends in zip(segments, seeds, thresholds, strict=True)
         ]
-        rungs = view("uint64_t[]", line.rungs)
-        light = (line.n_pulses, line.per_pulse, rungs, line.attacked_below)
+        rungs, eve = view("uint64_t[]", line.rungs), line.eve
+        light = (line.n_pulses, line.per_pulse, rungs)
         times = (line.period_ps, line.origin_ps, line.sigma_ps)
-        c_line, c_table = _ffi.new("walk_line *", light + times), _ffi.new("walk_segment[]", table)
+        hers: tuple[object, ...] = ()
+        if eve is not None:
+            her_rungs = view("uint64_t[]", eve.rungs)
+            hers = (eve.attacked_below, eve.how, her_rungs, eve.shift_ps)
+        c_line = _ffi.new("walk_line *", (*light, *times, *hers))
+        c_table = _ffi.new("walk_segment[]", table)
         point = _ffi.new("walk_point *", (self._at, self._pending))
         parts: list[Ints] = []
         while point.at < end or not parts:
@@ -146,7 +152,8 @@ class Walker:
     def _twin(self, line: Line, segments: Sequence[Segment]) -> Ints:
         end = line.per_pulse * line.n_pulses
         parts = [np.empty(0, np.int64)]
-        last_pulse, last_draw = np.int64(-1), np.uint32(0)
+        last_pulse, last_draw, spent = np.int64(-1), np.uint32(0), clicks.UNSPENT
+        eve = line.eve if line.eve is not None and line.eve.attacked_below else None
         while self._at < end:
             words = np.concatenate((np.array([self._pending], np.uint64), self._throw(PIECE)))
             pulses, self._at = arrivals.place(
@@ -154,20 +161,21 @@ class Walker:
             )
             self._pending = int(words[pulses.size])
             states = states_of(pulses, segments)
-            eve = None
-            if line.attacked_below and pulses.size:
-                eve = (self._throw(pulses.size) >> np.uint64(32)).astype(np.uint32)
+            draws = None
+            if eve is not None and pulses.size:
+                draws = (self._throw(pulses.size) >> np.uint64(32)).astype(np.uint32)
                 if pulses[0] == last_pulse:  # the last piece began it
-                    eve[0] = last_draw
+                    draws[0] = last_draw
                 last_pulse = pulses[-1]
-                last_draw = eve[np.searchsorted(pulses, last_pulse)]
-            pulses, detectors = clicks.split(
+                last_draw = draws[np.searchsorted(pulses, last_pulse)]
+            pulses, detectors, spent = clicks.split(
                 pulses,
                 states,
                 words[: pulses.size],
                 rungs=line.rungs,
-                eve=eve,
-                attacked_below=line.attacked_below,
+                eve=None if draws is None else eve,
+                draws=draws,
+                spent=spent,
             )
             parts.append(
                 clicks.stamp(
@@ -176,6 +184,7 @@ class Walker:
                     self._throw(pulses.size),
                     period_ps=line.period_ps,
                     origin_ps=line.origin_ps,
+                    her_shift_ps=0.0 if eve is None else eve.shift_ps,
                     sigma_ps=line.sigma_ps,
                 )
             )

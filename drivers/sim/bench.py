@@ -10,8 +10,8 @@ from drivers.sim.config import Attack, LabConfigError, Link, StateEncoderConfig,
 from drivers.sim.control import LinkDone
 from drivers.sim.idq_on_network import TimeController
 from drivers.sim.koheron_ctl200 import CTL200
+from drivers.sim.optics.eve import power_factor
 from drivers.sim.optics.link import Events, OpticalLink, link_seed
-from drivers.sim.optics.tagger_clock import TaggerClock
 from drivers.sim.optional import OptionalInstruments
 from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import HangUp, Outbox
@@ -54,10 +54,7 @@ class Bench:
         self._optics = OpticalLink(
             link.fibre, link.source, link.receiver, link.attack, seed=link_seed(seed, link.name)
         )
-        receiver = link.receiver
-        self._clock = TaggerClock(
-            offset_ppm=receiver.clock_offset_ppm, drift_ppb_per_s=receiver.clock_drift_ppb_per_s
-        )
+        self._clock = self._optics.clock
         self.laser = CTL200(threshold_ma=link.source.threshold_ma)
         self.laser.interlock_open = link.instruments.laser.interlock_open
         self.attenuator = HP8156A()
@@ -143,7 +140,9 @@ class Bench:
         self._optics.attenuation_db = self.attenuator.attenuation_db
         self._optics.shutter_open = self.attenuator.shutter_open
         self._optics.live_detectors = self.optional.live_detectors
-        self.optional.advance(dt_s, laser_power_mw=self._optics.laser_power_mw)
+        seen_mw = self._optics.laser_power_mw * power_factor(self.attack)
+        self.optional.advance(dt_s, laser_power_mw=seen_mw)
+        self._optics.controller_turn = self.optional.turn
         return dt_s
 
     def _advance_rest(self, now_ns: int, events: Events) -> None:

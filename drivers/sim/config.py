@@ -32,6 +32,14 @@ class Fibre(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     misalignment: Annotated[float, Meta(ge=0, le=0.5)] = 0.01
     """Probability that a photon of the right basis leaves by the wrong port, both bases."""
 
+    polarization_drift: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    """Of the turn about each axis of the Poincare sphere, in rad per square root of a second."""
+
+    polarization_start: Literal["aligned", "unknown"] = "aligned"
+    delay_drift_ps_per_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
+    day_swing_k: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    """Half of what the fibre's temperature changes in a day of the lab's time."""
+
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The laser diode and what is fixed inside the transmitter."""
@@ -67,16 +75,30 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     clock_offset_ppm: Annotated[float, Meta(ge=-100, le=100)] = 12.0
     clock_drift_ppb_per_s: Annotated[float, Meta(ge=-1000, le=1000)] = 1.0
+    clock_wander_ps_per_sqrt_s: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """Random walk of the reading: its standard deviation after a second."""
+
     delay_ns: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     """Electrical, on top of 4.9 us per km of fibre."""
 
 
 class Attack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an eavesdropper does in the fibre."""
+    """What an eavesdropper does; docs/lab.md says what each makes of its strength."""
 
-    kind: Literal["intercept-resend"]
+    kind: Literal[
+        "intercept-resend",
+        "photon-number-splitting",
+        "blinding-naive",
+        "blinding-careful",
+        "time-shift",
+        "after-gate",
+        "dead-time",
+        "laser-seeding",
+        "intensity-drift",
+        "qrng-bias",
+    ]
     fraction: Fraction
-    """Share of the pulses that she attacks."""
+    """Her strength: of most attacks the share of the pulses that she attacks."""
 
 
 class CTL200Config(

@@ -36,6 +36,9 @@ class EPCConfig(
     echo: bool = True
     """Whether it repeats a command before it answers."""
 
+    half_wave_mv: Annotated[float, Meta(ge=100, le=5000)] = 2000.0
+    """Voltage at which a squeezer turns the Poincare sphere by half a turn."""
+
 
 class WebSQConfig(
     msgspec.Struct,

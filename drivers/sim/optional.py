@@ -1,5 +1,6 @@
 """The instruments that a link may have besides its four: what they see, and their way out."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from drivers.sim.config import Link
 from drivers.sim.optics.clicks import ALL_LIVE, Events
+from drivers.sim.optics.polarization import STAYS, Turn, squeezers
 from drivers.sim.optics.tagger_clock import TaggerClock
 from drivers.sim.ozoptics_epc import EPC400
 from drivers.sim.serve import Outbox
@@ -75,6 +77,8 @@ class OptionalInstruments:
         self.polarization: EPC400 | None = None
         self.detector: WebSQ | None = None
         self.outlets: list[Outlet] = []
+        self._half_wave_mv = 0.0
+        self._turn_of: tuple[tuple[float, ...], Turn] = ((0.0,) * 4, STAYS)
         self._of_meter = self._of_epc = self._of_box = self._of_counts = OptionalPort()
         if (meter := chosen.power_meter) is not None:
             self.power_meter = PM100(wavelength_nm=link.source.wavelength_nm)
@@ -82,6 +86,7 @@ class OptionalInstruments:
             self.outlets.append(Outlet("power_meter", meter.listen, self._of_meter, is_text=True))
         if (epc := chosen.polarization) is not None:
             self.polarization = EPC400(echo=epc.echo)
+            self._half_wave_mv = epc.half_wave_mv
             self._of_epc = OptionalPort(self.polarization)
             self.outlets.append(Outlet("polarization", epc.listen, self._of_epc))
         if (box := chosen.detector) is not None:
@@ -96,6 +101,17 @@ class OptionalInstruments:
     def live_detectors(self) -> npt.NDArray[np.bool_]:
         """Which of the four detectors can click; all, if nobody biases them."""
         return ALL_LIVE if self.detector is None else np.array(self.detector.wires.live)
+
+    @property
+    def turn(self) -> Turn:
+        """What the polarisation controller makes of the light."""
+        if self.polarization is None:
+            return STAYS
+        present_mv = self.polarization.present_mv
+        if present_mv != self._turn_of[0]:
+            angles = tuple(math.pi * mv / self._half_wave_mv for mv in present_mv)
+            self._turn_of = (present_mv, squeezers(angles))
+        return self._turn_of[1]
 
     def advance(self, dt_s: float, *, laser_power_mw: float) -> None:
         """Let time pass for what does not count clicks."""

@@ -5,10 +5,12 @@ A command is answered by one line of content and ``Done``, a wrong one by ``Erro
 are those of the instrument as two public clients speak it; where nothing public says what it does,
 the comment says "not documented".
 
-The voltages are stored and act on nothing: the model of the light has no polarisation in it yet,
-the fibre's misalignment stands for all of it.
+The squeezers stand at 0, 45, 0 and 45 degrees and turn the Poincare sphere in proportion to their
+voltages, at once and without hysteresis (not documented). In AC mode they swing over the whole
+range.
 """
 
+import math
 import re
 from collections import deque
 from collections.abc import Callable
@@ -55,6 +57,7 @@ class EPC400:
         self._echo = echo
         self._flash = Settings()
         self._line = PacedLine(BYTES_PER_S)
+        self._clock_s = 0.0
         self.power_cycle()
 
     def power_cycle(self) -> None:
@@ -69,6 +72,20 @@ class EPC400:
     def voltages_mv(self) -> tuple[int, ...]:
         """The set voltages of the four squeezers, -5000..5000."""
         return tuple(self._settings.voltages_mv)
+
+    @property
+    def present_mv(self) -> tuple[float, ...]:
+        """Voltages as they are now: swinging in AC mode, but for channels that may hold theirs."""
+        settings = self._settings
+        if not settings.is_ac:
+            return tuple(settings.voltages_mv)
+        phases = [self._clock_s * hertz % 1.0 for hertz in settings.frequencies_hz]
+        holds = [settings.dc_in_ac and held for held in settings.is_voltage]
+        swing = triangle if settings.is_triangle else sine
+        return tuple(
+            mv if held else MAX_MV * swing(phase)
+            for mv, held, phase in zip(settings.voltages_mv, holds, phases, strict=True)
+        )
 
     @property
     def is_scrambling(self) -> bool:
@@ -93,6 +110,7 @@ class EPC400:
 
     def advance(self, dt_s: float) -> bytes:
         """Let ``dt_s`` pass; what the instrument says in that time."""
+        self._clock_s += dt_s
         said = self._line.advance(dt_s)
         if self._busy_left_s is not None:
             self._busy_left_s -= dt_s
@@ -196,3 +214,13 @@ class EPC400:
     def _save(self) -> str:
         self._flash = deepcopy(self._settings)
         return "Write Setting to Flash memory"
+
+
+def sine(phase: float) -> float:
+    """A swing of 1, by the part of its period that has gone."""
+    return math.sin(2.0 * math.pi * phase)
+
+
+def triangle(phase: float) -> float:
+    """The same with straight sides."""
+    return 1.0 - 4.0 * abs((phase + 0.25) % 1.0 - 0.5)

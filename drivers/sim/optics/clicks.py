@@ -28,50 +28,6 @@ class Events:
     """(n,) 1 key 0, 2 key 1, 3 test 0, 4 test 1."""
 
 
-def detector_rungs(
-    *,
-    key_basis_share: float,
-    misalignment: float,
-    intensities: tuple[float, float, float],
-) -> npt.NDArray[np.uint64]:
-    """Ranges of the throw that means detector 0..3, for every state.
-
-    Parameters
-    ----------
-    key_basis_share : float
-        Share of the receiver's splitter that goes to the key basis.
-    misalignment : float
-        Probability of the wrong detector where the bases agree; where they differ it is 1/2.
-    intensities : (signal, weak, vacuum)
-        Relative to the brightest, for which the candidates are drawn: 0..1 each.
-
-    Returns
-    -------
-    rungs : (16, 4) uint64
-        For state ``bit | basis << 1 | intensity << 2``, cumulative over detectors
-        ``basis << 1 | bit``, in 1 / RUNG_SCALE (rounded: 2e-10 of the brightest).
-    """
-    rungs = np.zeros((16, 4), np.uint64)
-    shares = (key_basis_share, 1.0 - key_basis_share)
-    for intensity, level in enumerate(intensities):
-        for basis in (0, 1):
-            for bit in (0, 1):
-                chances = [
-                    level * shares[seen] * _port_chance(misalignment, seen == basis, out == bit)
-                    for seen in (0, 1)
-                    for out in (0, 1)
-                ]
-                ends = np.rint(np.cumsum(chances) * kernel.RUNG_SCALE)
-                rungs[bit | basis << 1 | intensity << 2] = ends
-    return rungs
-
-
-def _port_chance(misalignment: float, bases_agree: bool, right_port: bool) -> float:
-    if not bases_agree:
-        return 0.5
-    return 1.0 - misalignment if right_port else misalignment
-
-
 class Detectors:
     """Four detectors and the tagger's clock: dark counts, jitter, recovery, order of time.
 
@@ -84,8 +40,10 @@ class Detectors:
         self._recovery_ps = round(receiver.recovery_ns * 1e3)
         self.sigma_ps = receiver.jitter_ps / FWHM_PER_SIGMA
         self.limit_ps = math.ceil(REACH_SIGMAS * self.sigma_ps)
-        self._clock = TaggerClock(
-            offset_ppm=receiver.clock_offset_ppm, drift_ppb_per_s=receiver.clock_drift_ppb_per_s
+        self.clock = TaggerClock(
+            offset_ppm=receiver.clock_offset_ppm,
+            drift_ppb_per_s=receiver.clock_drift_ppb_per_s,
+            wander_ps_per_sqrt_s=receiver.clock_wander_ps_per_sqrt_s,
         )
         self._rng = rng
         self._waiting: list[npt.NDArray[np.int64]] = []
@@ -100,13 +58,23 @@ class Detectors:
         self._waiting.append(keys)
 
     def advance(
-        self, step_ps: int, *, light_after_ps: int, live: npt.NDArray[np.bool_] = ALL_LIVE
+        self,
+        step_ps: int,
+        *,
+        light_after_ps: int,
+        live: npt.NDArray[np.bool_] = ALL_LIVE,
+        darks_left: float = 1.0,
     ) -> Events:
         """Go on by ``step_ps``; light still to be told arrives at ``light_after_ps`` or later.
 
-        Of the four detectors only those that are ``live`` click in this step.
+        Of the four detectors only those that are ``live`` click in this step, and of their dark
+        counts only the share ``darks_left``.
         """
-        self._waiting.append(self._darks(step_ps))
+        self.clock.wander_on(step_ps, self._rng)
+        darks = self._darks(step_ps)
+        if darks_left < 1.0:
+            darks = darks[self._rng.random(darks.size) < darks_left]
+        self._waiting.append(darks)
         keys = np.concatenate(self._waiting)
         keys.sort(kind="stable")  # two or three rising runs: a merge, not a sort
         horizon_ps = min(step_ps, light_after_ps - self.limit_ps)
@@ -141,12 +109,12 @@ class Detectors:
         self._darks_until_ps += span_ps
 
     def _events(self, keys: npt.NDArray[np.int64]) -> Events:
-        fast, half_drift = self._clock.error_at(self._base_ps)
+        fast, half_drift = self.clock.error_at(self._base_ps)
         times_ps, channels = kernel.tell(
             keys,
             fast=fast,
             half_drift=half_drift,
-            base_ps=self._clock.reading_ps(self._base_ps),
+            base_ps=self.clock.reading_ps(self._base_ps),
             floor_ps=self._reading_ps,  # rounding where two steps meet
         )
         if times_ps.size:

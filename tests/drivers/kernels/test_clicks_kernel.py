@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.kernels import clicks, normal_bins
-from drivers.sim.optics.clicks import detector_rungs
+from drivers.kernels.eve import ATTACK_SCALE, Eve
+from drivers.sim.optics.eve import rates, rungs
+from drivers.sim.optics.polarization import STAYS, port_chances
 
-RUNGS = detector_rungs(key_basis_share=0.84, misalignment=0.01, intensities=(1.0, 0.38, 0.002))
+
+def rungs_of(misalignment: float, levels: tuple[float, ...]) -> npt.NDArray[np.uint64]:
+    ports = port_chances(key_basis_share=0.84, misalignment=misalignment, turn=STAYS)
+    return rungs(rates(levels, ports))
+
+
+RUNGS = rungs_of(0.01, (1.0, 0.38, 0.002))
+HER_RUNGS = rungs_of(0.03, (0.9, 0.2, 0.1))
 
 
 @pytest.fixture(params=clicks.backends())
@@ -43,23 +52,27 @@ def candidates(seed: int, n: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray
     return pulses, states, words_of(rng, n)
 
 
-@given(st.integers(0, 2**32), st.integers(0, 300), st.integers(0, clicks.ATTACK_SCALE))
-def test_split_is_the_same_in_every_backend(seed: int, n: int, attacked_below: int) -> None:
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 300),
+    st.integers(0, ATTACK_SCALE),
+    st.booleans(),
+    st.booleans(),
+)
+def test_split_is_the_same_in_every_backend(
+    seed: int, n: int, attacked_below: int, resends: bool, one_each: bool
+) -> None:
     pulses, states, words = candidates(seed, n)
     draws = np.random.default_rng(seed + 1).integers(0, 2**32, n, np.uint32)
-    for eve in (None, draws):
+    eve = Eve(attacked_below=attacked_below, rungs=HER_RUNGS, resends=resends, one_each=one_each)
+    for attack in ({}, {"eve": eve, "draws": draws, "spent": int(pulses[0]) if n else -1}):
         first, *others = by_every_backend(
-            partial(
-                clicks.split,
-                *(pulses, states, words),
-                rungs=RUNGS,
-                eve=eve,
-                attacked_below=attacked_below,
-            )
+            partial(clicks.split, pulses, states, words, rungs=RUNGS, **attack)
         )
         for other in others:
             np.testing.assert_array_equal(first[0], other[0])
             np.testing.assert_array_equal(first[1], other[1])
+            assert first[2] == other[2]
 
 
 @given(
@@ -73,7 +86,7 @@ def test_stamp_is_the_same_in_every_backend(
 ) -> None:
     rng = np.random.default_rng(seed)
     pulses = np.sort(rng.integers(0, 10**7, 200))
-    detectors = rng.integers(0, 4, 200).astype(np.uint8)
+    detectors = rng.integers(0, 8, 200).astype(np.uint8)
     words = words_of(rng, 200)
     first, *others = by_every_backend(
         lambda: clicks.stamp(
@@ -83,6 +96,7 @@ def test_stamp_is_the_same_in_every_backend(
             period_ps=period_ps,
             origin_ps=origin_ps,
             sigma_ps=sigma_ps,
+            her_shift_ps=0.3 * period_ps,
         )
     )
     for other in others:
@@ -173,30 +187,47 @@ def test_the_normal_table_has_every_bins_weight() -> None:
 
 
 def test_all_events_of_a_pulse_meet_the_same_eavesdropper(served_by: str) -> None:
-    """Pulse 1 is attacked in the other basis, outcome 1; its second word would spare it."""
+    """Pulse 1 is attacked in the other basis, outcome 1; its second draw would spare it."""
     attack_test_basis_outcome_1 = 1 << 31 | 1 << 30 | 0
     spare = (1 << 30) - 1
-    eve = np.array([spare, attack_test_basis_outcome_1, spare, spare], np.uint32)
+    draws = np.array([spare, attack_test_basis_outcome_1, spare, spare], np.uint32)
     pulses = np.array([0, 1, 1, 2])
     words = np.full(4, clicks.RUNG_SCALE * 95 // 100, np.uint64)  # test detector 1
     states = np.zeros(4, np.uint8)
-    exact = detector_rungs(key_basis_share=0.84, misalignment=0.0, intensities=(1.0, 0.5, 0.0))
-    attacked = partial(clicks.split, rungs=exact, eve=eve, attacked_below=1)
-    out, detectors = attacked(pulses, states, words)
+    exact = rungs_of(0.0, (1.0, 0.5, 0.0))
+    eve = Eve(attacked_below=1, rungs=exact, resends=True)
+    attacked = partial(clicks.split, rungs=exact, eve=eve, draws=draws)
+    out, detectors, _ = attacked(pulses, states, words)
     assert out.tolist() == [0, 1, 1, 2]
-    assert detectors.tolist() == [3, 3, 3, 3]
+    assert detectors.tolist() == [3, 7, 7, 3]
     words[:] = clicks.RUNG_SCALE * 85 // 100  # test detector 0, unless resent
-    out, detectors = attacked(pulses, states, words)
-    assert detectors.tolist() == [2, 3, 3, 2]
+    out, detectors, _ = attacked(pulses, states, words)
+    assert detectors.tolist() == [2, 7, 7, 2]
+
+
+def test_an_attacked_pulse_may_be_held_to_one_click(served_by: str) -> None:
+    """Pulse 5 has had its click before, the second of pulse 6 is dropped, pulse 7 is spared."""
+    pulses = np.array([5, 6, 6, 6, 7, 7])
+    words = np.full(6, clicks.RUNG_SCALE // 4, np.uint64)
+    words[1] = clicks.RUNG_SCALE - 1  # no click: it spends nothing
+    draws = np.array([0, 0, 0, 0, ATTACK_SCALE - 1, 0], np.uint32)
+    eve = Eve(attacked_below=1, rungs=RUNGS, one_each=True)
+    weak = np.full(6, 4, np.uint8)
+    out, detectors, spent = clicks.split(
+        pulses, weak, words, rungs=RUNGS, eve=eve, draws=draws, spent=5
+    )
+    assert (out.tolist(), spent) == ([6, 7, 7], 6)
+    assert [int(detector) >> 2 for detector in detectors] == [1, 0, 0]
 
 
 def test_arrays_that_do_not_belong_together_are_refused() -> None:
     pulses, states, words = candidates(1, 5)
     with pytest.raises(ValueError, match="5 pulses, 4 states"):
-        clicks.split(pulses, states[:4], words, rungs=RUNGS, attacked_below=0)
-    with pytest.raises(ValueError, match="4 draws"):
-        clicks.split(pulses, states, words, rungs=RUNGS, eve=np.zeros(4, np.uint32))
+        clicks.split(pulses, states[:4], words, rungs=RUNGS)
+    eve = Eve(attacked_below=1, rungs=RUNGS)
+    with pytest.raises(ValueError, match="4 draws of hers"):
+        clicks.split(pulses, states, words, rungs=RUNGS, eve=eve, draws=np.zeros(4, np.uint32))
     with pytest.raises(ValueError, match="attacked_below"):
-        clicks.split(pulses, states, words, rungs=RUNGS, attacked_below=clicks.ATTACK_SCALE + 1)
+        Eve(attacked_below=ATTACK_SCALE + 1, rungs=RUNGS)
     with pytest.raises(ValueError, match="last_ps"):
         clicks.recover(pulses, np.zeros(3, np.int64), recovery_ps=1)

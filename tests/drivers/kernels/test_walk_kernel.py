@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.kernels import clicks, walk
+from drivers.kernels.eve import ATTACK_SCALE, Eve
 from drivers.kernels.walk import Line, Segment, Walker
-from drivers.sim.optics.clicks import detector_rungs
+from tests.drivers.kernels.test_clicks_kernel import HER_RUNGS, RUNGS
 
-RUNGS = detector_rungs(key_basis_share=0.84, misalignment=0.01, intensities=(1.0, 0.38, 0.002))
 EVERYTHING = np.full((16, 4), clicks.RUNG_SCALE, np.uint64)
 """Every candidate is seen by detector 0."""
 
@@ -38,7 +38,6 @@ def line_of(n_pulses: int, per_pulse: float) -> Line:
         n_pulses=n_pulses,
         per_pulse=per_pulse,
         rungs=EVERYTHING,
-        attacked_below=0,
         period_ps=1.0,
         origin_ps=0.0,
         sigma_ps=0.0,
@@ -54,12 +53,26 @@ def pulses_of(walker: Walker, n_pulses: int, per_pulse: float) -> npt.NDArray[np
     st.integers(0, 2**32),
     st.lists(st.tuples(st.integers(0, 20_000), st.floats(1e-3, 0.5)), min_size=1, max_size=4),
     st.lists(st.integers(1, 20_000), max_size=3),
-    st.sampled_from([0, 1 << 29, clicks.ATTACK_SCALE]),
+    st.sampled_from([None, 0, 1 << 29, ATTACK_SCALE]),
+    st.booleans(),
 )
 def test_the_walk_is_the_same_in_every_backend(
-    seed: int, stretches: list[tuple[int, float]], stops: list[int], attacked_below: int
+    seed: int,
+    stretches: list[tuple[int, float]],
+    stops: list[int],
+    attacked_below: int | None,
+    flag: bool,
 ) -> None:
     results = []
+    eve = None
+    if attacked_below is not None:
+        eve = Eve(
+            attacked_below=attacked_below,
+            rungs=HER_RUNGS,
+            resends=flag,
+            one_each=not flag,
+            shift_ps=333.3,
+        )
     for name in walk.backends():
         walk.force(name)
         walker = Walker(dice(seed))
@@ -68,7 +81,7 @@ def test_the_walk_is_the_same_in_every_backend(
                 n_pulses=n_pulses,
                 per_pulse=per_pulse,
                 rungs=RUNGS,
-                attacked_below=attacked_below,
+                eve=eve,
                 period_ps=2857.14,
                 origin_ps=1e6,
                 sigma_ps=21.0,

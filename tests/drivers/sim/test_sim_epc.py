@@ -164,3 +164,19 @@ def test_no_bytes_silence_it(lines: list[bytes]):
             epc.advance(LONG_S)
     assert all(-5000 <= mv <= 5000 for mv in epc.voltages_mv)
     assert say(epc, "MDC") == b"Set To DC Mode\r\nDone\r\n"
+
+
+@pytest.mark.parametrize(("waveform", "at_a_twelfth"), [("WF1", 0.5), ("WF2", 1 / 3)])
+def test_in_ac_mode_the_squeezers_swing_but_for_those_that_hold(waveform, at_a_twelfth):
+    epc = an_epc()
+    for line in ("V1,1000", "V2,-300", "F1,10", waveform, "VF2", "ENVF1"):
+        say(epc, line)
+    assert epc.present_mv == (1000, -300, 0, 0)
+    say(epc, "MAC")
+    epc.advance((-epc._clock_s) % 0.1 + 1 / 120)
+    assert epc.present_mv[0] == pytest.approx(5000 * at_a_twelfth)
+    assert epc.present_mv[1] == -300
+    epc.advance(0.05)
+    assert epc.present_mv[0] == pytest.approx(-5000 * at_a_twelfth)
+    say(epc, "MDC")
+    assert epc.present_mv == (1000, -300, 0, 0)

@@ -1,18 +1,22 @@
 """Power meter, polarisation controller and detectors' driver on a bench, and in a lab."""
 
 import json
+import math
 import os
 import signal
 import socket
 from itertools import pairwise
 
 import msgspec
+import numpy as np
 import pytest
 import trio
 
 from drivers.sim.bench import Bench
 from drivers.sim.config import (
+    Attack,
     CTL200Config,
+    Fibre,
     HP8156AConfig,
     Instruments,
     LabConfigError,
@@ -25,9 +29,11 @@ from drivers.sim.config import (
 )
 from drivers.sim.config_optional import EPCConfig, PM100Config, WebSQConfig
 from drivers.sim.lab import RunningLab
+from drivers.sim.optics.polarization import STAYS
 from drivers.sim.optional import MAX_WAITING_BYTES
 from drivers.sim.sq_websq import MS
 from tests.drivers.sim.board_host import BOARD_NONCE, KEY
+from tests.drivers.sim.optics.test_polarization import undoing
 from tests.drivers.sim.test_sim_bench import clicks, laser, take, wait
 from tests.drivers.sim.test_sim_lab import read_until, start, tcp
 
@@ -260,3 +266,31 @@ def test_they_cannot_share_a_place_and_a_box_is_on_a_network(tmp_path):
         read_lab(lab(tmp_path, counts_at="pty:counts"))
     with pytest.raises(LabConfigError, match="10001"):
         read_lab(lab(tmp_path, meter="tcp:127.0.0.1:10001", counts_at="tcp:127.0.0.1:10001"))
+
+
+def test_the_controllers_voltages_turn_the_fibres_light_back():
+    """From an unknown polarisation: three voltages, as the turn's Euler angles say, undo it."""
+    fibre = Fibre(polarization_start="unknown")
+    link = Link(name="a-b", fibre=fibre, receiver=Receiver(), instruments=ALL)
+    bench = Bench(link, seed=1, key=KEY, entropy=lambda n: BOARD_NONCE[:n])
+    fibre_turn = bench._optics._fibre_turn.turn
+    assert np.abs(fibre_turn - STAYS).max() > 0.5
+    for channel, angle in enumerate(undoing(fibre_turn), 1):
+        mv = round(2000.0 * angle / math.pi)
+        assert b"Done" in said(bench, "polarization", f"V{channel},{mv}\n".encode())
+    np.testing.assert_allclose(bench._optics.controller_turn @ fibre_turn, STAYS, atol=3e-3)
+    assert b"Done" in said(bench, "polarization", b"MAC\n")
+    turns = [bench._optics.controller_turn for _ in range(3) if wait(bench, 7 * MS) is None]
+    assert all(np.abs(one @ fibre_turn - STAYS).max() > 0.1 for one in turns)
+
+
+def test_light_sent_into_the_laser_shows_at_the_tap():
+    bench = a_bench(tap_ratio=0.05)
+    for line in ("ldelay 10", "ilaser 150", "lason 1"):
+        laser(bench, line)
+    wait(bench, S)
+    before_w = bench.optional.power_meter.power_w
+    bench.attack = Attack(kind="laser-seeding", fraction=0.5)
+    wait(bench, 20 * MS)
+    assert before_w == pytest.approx(14e-3 * 0.05)
+    assert bench.optional.power_meter.power_w == pytest.approx(1.5 * before_w)
