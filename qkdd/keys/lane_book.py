@@ -16,6 +16,7 @@ from qkdd.keys.lane_seal import LANE_KEY_BYTES, Kind, Shelf
 from qkdd.keys.links import DIGEST_KEY_BYTES
 from qkdd.keys.segments import Segments
 
+RE_KEY = "install a new end-to-end key at both ends (qkdd psk install --lane ... --rekey)"
 LANE_HASH_KEYS_BYTES = 32
 LANE_PSK_MIN_BYTES = LANE_HASH_KEYS_BYTES + LANE_KEY_BYTES + DIGEST_KEY_BYTES
 
@@ -218,9 +219,6 @@ class LaneBook:
             " WHERE lane = ?",
             *(made, delivered, burned, lane),
         )
-
-
-RE_KEY = "install a new end-to-end key at both ends (qkdd psk install --lane ... --rekey)"
 
 
 def _name(lane: str) -> str:

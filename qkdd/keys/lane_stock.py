@@ -72,10 +72,9 @@ class LaneStocks:
 
     def _forget_hold(self, shelf: Shelf, *, keep: Collection[int] = ()) -> None:
         """Drop the held keys, and who had got one before its verdict."""
-        for number in set(self._rows.numbers(shelf)) - set(keep):
-            self._db.run(
-                "DELETE FROM lane_recipients WHERE lane = ? AND number = ?", shelf.lane, number
-            )
+        held = set(self._rows.numbers(shelf)) - set(keep)
+        for number in held & self._asked(shelf.lane, held).keys():
+            self._forget_places(shelf.lane, number)
         self._rows.drop(shelf)
 
     def ready(
@@ -93,10 +92,10 @@ class LaneStocks:
         for kind in (Kind.READY, Kind.GIVEN):
             if here := self._rows.among(Shelf(lane, kind, generation), numbers):
                 raise ValueError(f"lane {lane}: number {here[0]} is READY already")
-        asked = {number: self._places(lane, number) for number in numbers}
+        asked = self._asked(lane, numbers)
         self._forget_hold(Shelf(lane, Kind.HELD, generation), keep=numbers)
-        fresh = [number for number in numbers if not asked[number]]
-        given = [n for n in numbers if asked[n] and not all(asked[n].values())]
+        fresh = [number for number in numbers if number not in asked]
+        given = [n for n in numbers if n in asked and not all(asked[n].values())]
         for kind, some in ((Kind.READY, fresh), (Kind.GIVEN, given)):
             with _pick(keys, numbers, some) as picked:
                 self._rows.add(Shelf(lane, kind, generation), some, picked)
@@ -173,10 +172,17 @@ class LaneStocks:
 
     def _places(self, lane: str, number: int) -> dict[str, bool]:
         """Return who may have a key that somebody has, and who has it."""
-        rows = self._db.all(
-            "SELECT sae, done FROM lane_recipients WHERE lane = ? AND number = ?", lane, number
-        )
-        return {row["sae"]: bool(row["done"]) for row in rows}
+        return self._asked(lane, [number]).get(number, {})
+
+    def _asked(self, lane: str, numbers: Collection[int]) -> dict[int, dict[str, bool]]:
+        """Return the same of each number, from the first to the last, whose key somebody has."""
+        asked: dict[int, dict[str, bool]] = {}
+        for row in self._db.all(
+            "SELECT * FROM lane_recipients WHERE lane = ? AND number BETWEEN ? AND ?",
+            *(lane, min(numbers, default=0), max(numbers, default=-1)),
+        ):
+            asked.setdefault(row["number"], {})[row["sae"]] = bool(row["done"])
+        return asked
 
     def _forget_places(self, lane: str, number: int) -> None:
         self._db.run("DELETE FROM lane_recipients WHERE lane = ? AND number = ?", lane, number)

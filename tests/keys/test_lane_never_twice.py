@@ -288,6 +288,15 @@ class OneEnd(RuleBasedStateMachine):
         assert stock.newest == max(self.ready, default=None)
 
     @invariant()
+    def nothing_is_remembered_of_keys_that_are_over(self) -> None:
+        rows = self.db.all("SELECT DISTINCT number FROM lane_recipients")
+        assert {row["number"] for row in rows} == {
+            number
+            for number, saes in self.given.items()
+            if number in self.held or (number not in self.wiped and saes < set(self.may[number]))
+        }
+
+    @invariant()
     def the_numbers_are_those_that_are_here(self) -> None:
         numbers = self.end.store.lane_numbers(LANE, self.end.generation)
         assert numbers.ready == sorted(self.ready)
