@@ -1,5 +1,7 @@
 """The processes of a simulated network: laboratories, relays, applications; staged, measured."""
 
+import resource
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -126,7 +128,7 @@ class Processes:
         }
         for child in self._living():
             child.measure()
-        return {
+        used = {
             kind: KindUsage(
                 processes=len(children),
                 cpu_s=round(sum(c.usage.cpu_s for c in [*children, *self._gone[kind]]), 2),
@@ -134,6 +136,7 @@ class Processes:
             )
             for kind, children in kinds.items()
         }
+        return used | {"this command": _own_usage()}
 
     async def stop(self, *, keep: bool) -> None:
         """End applications, then relays (each its light first), then laboratories.
@@ -154,3 +157,10 @@ class Processes:
     def _living(self) -> list[Child]:
         applications = [self.applications] if self.applications else []
         return [*self.labs, *self.relays.values(), *applications]
+
+
+def _own_usage() -> KindUsage:
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return KindUsage(
+        processes=1, cpu_s=round(time.process_time(), 2), peak_mb=round(peak_kb / 1024, 1)
+    )
