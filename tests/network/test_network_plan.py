@@ -15,11 +15,12 @@ def planned(text: str) -> Plan:
 
 
 def test_the_trunk_holds_its_goal_on_every_link_in_8_million_clicks() -> None:
-    """Clicks of each link: 8,251,266 a second by an independent computation of the same design."""
+    """An independent computation of the same design has 8,251,266 clicks a second in all; four
+    links have 4 to 6 % more pulses here, since they would just miss the goal."""
     plan = plan_network(lay_out(load(CONFIGS / "trunk31.toml")))
     assert plan.ok, plan.missing
-    assert plan.clicks_per_s == pytest.approx(8_251_266, rel=0.003)
-    assert min(link.secret_bits_per_s for link in plan.links) > 100_000
+    assert plan.clicks_per_s == pytest.approx(8_251_266, rel=0.01)
+    assert min(link.secret_bits_per_s for link in plan.links) > 102_000
     assert all(lane.admitted for lane in plan.lanes)
     assert plan_network(lay_out(load(CONFIGS / "ring6.toml"))).ok
 
