@@ -1,7 +1,8 @@
 """Sealing: key bytes on disk only under a block's own key, and that only under the master key.
 
 AES-256-GCM. A segment key seals each of its chunks once, with the chunk's place as nonce, and is
-itself wrapped under the master key with a random nonce (one per block: far below 2^32). The
+itself wrapped under the master key with a random nonce (one per block, three per batch of a lane:
+7e7 in a year of ten lanes, far below 2^32). The
 associated data name node, link, block and place, so that a moved ciphertext does not open.
 """
 
