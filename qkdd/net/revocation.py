@@ -31,15 +31,18 @@ class Revoked:
     """When the first of the lists should have been replaced; None if none says."""
 
     def check(self, der: bytes | None) -> None:
-        """Raise PeerError if the certificate is on a list."""
+        """Raise PeerError if the certificate is on a list, or cannot be held against one."""
         if not self.certificates or not der:
             return  # no certificate at all is refused elsewhere
-        certificate = x509.load_der_x509_certificate(der)
-        serial = certificate.serial_number
-        if (_name(certificate.issuer), serial) in self.certificates:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            serial, issuer = certificate.serial_number, _name(certificate.issuer)
+            name = certificate.subject.rfc4514_string()
+        except ValueError as error:
+            raise PeerError(f"peer's certificate cannot be understood: {error}") from error
+        if (issuer, serial) in self.certificates:
             raise PeerError(
-                f"peer's certificate refused: {certificate.subject.rfc4514_string()} is revoked "
-                f"(serial number {serial:x})"
+                f"peer's certificate refused: {name} is revoked (serial number {serial:x})"
             )
 
     def overdue(self, now: datetime.datetime) -> str | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qkdd.base.errors import ConfigError, PeerError
 from qkdd.base.ids import NodeId
 from qkdd.net.pki import Authority, Issued
-from qkdd.net.revocation import NONE, read_crls, refuse_older
+from qkdd.net.revocation import NONE, Revoked, read_crls, refuse_older
 from qkdd.net.trust import TrustFiles, TrustKeeper, check_certificate, read_trust
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -42,6 +42,12 @@ def test_who_is_on_the_list_is_refused_and_who_is_not_passes(tmp_path: Path) -> 
             revoked.check(der(one))
     revoked.check(der(c))
     NONE.check(der(a))
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_no_bytes_of_a_certificate_do_anything_but_refuse_it(noise: bytes) -> None:
+    with pytest.raises(PeerError):
+        Revoked(frozenset({(b"issuer", 1)})).check(noise)
 
 
 def test_the_same_serial_number_of_another_authority_is_not_meant(tmp_path: Path) -> None:
