@@ -78,8 +78,7 @@ async def test_the_command_ends_a_relay_that_runs_and_kills_one_that_hangs(tmp_p
         lay_stock(site, 64 * 1024)
         await site.start()
         await site.wait_up()
-        children = dict(site.children)
-        site.children.clear()  # their end is no accident
+        children = site.children
         assert zeroise(site, ALICE).returncode == 1, "nobody said yes"
         config = load(site.config(ALICE))
         more = tmp_path / "master.key.cred"
