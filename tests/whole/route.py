@@ -40,7 +40,7 @@ from qkdd.keys.store import KeyStore
 from qkdd.net.pki import Authority
 from tests.chaos.proxy import ChaosProxy, open_proxy
 from tests.whole.bad_network import DIALLED
-from tests.whole.site import POLL_S, run_command
+from tests.whole.site import POLL_S, nowhere, run_command
 
 LANE = "far"
 KM = 50.0
@@ -174,11 +174,19 @@ def open_store(config: Path) -> KeyStore:
 
 @asynccontextmanager
 async def open_route(
-    folder: Path, *nodes: str, lane: str = "", times: str = "", seed: int = 1
+    folder: Path,
+    *nodes: str,
+    lane: str = "",
+    times: str = "",
+    seed: int = 1,
+    lit: bool = True,
 ) -> AsyncIterator[Route]:
-    """Write all files, lay in all pre-shared keys and start the laboratory; ``lane`` and
-    ``times`` are more TOML for the tables of the lane."""
-    lab, resources = await start_lab(_write_lab(folder, nodes, seed))
+    """Write all files, lay in all pre-shared keys and start the laboratory, if the route is
+    ``lit``; ``lane`` and ``times`` are more TOML for the tables of the lane."""
+    lab_file = _write_lab(folder, nodes, seed)
+    lab, resources = None, {link_between(*pair): nowhere(folder) for pair in pairwise(nodes)}
+    if lit:
+        lab, resources = await start_lab(lab_file)
     _write_pki(folder, nodes)
     ports = dict(zip(pairwise(nodes), free_ports(len(nodes) - 1), strict=True))
     delivery = free_ports(len(nodes))

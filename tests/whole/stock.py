@@ -43,18 +43,7 @@ def lay_stock(site: Site, n_bytes: int, *, auth_bytes: int = 64 * 1024) -> bytes
     stores = {relay: open_store(site, relay) for relay in ROLES}
     try:
         alice, bob = stores[ALICE], stores[BOB]
-        marks = {relay: store.auth_marks(NAME) for relay, store in stores.items()}
-        states = alice.begin_session(NAME, marks[BOB]), bob.begin_session(NAME, marks[ALICE])
-        _talk(alice, bob, [states[0]], [states[1]])
-        key = os.urandom(n_bytes)
-        number = alice.next_block_no(NAME)
-        prepared = [
-            store.prepare_block(
-                NAME, number, Secret.from_bytes(key), n_bits=8 * n_bytes, auth_bytes=auth_bytes
-            )
-            for store in (alice, bob)
-        ]
-        _talk(alice, bob, list(prepared[0]), list(prepared[1]))
+        lay_block(NAME, alice, bob, n_bytes, auth_bytes=auth_bytes)
         assert alice.account(NAME) == bob.account(NAME)
         assert alice.account(NAME).stock > 8 * (n_bytes - 2 * auth_bytes) - 64
     finally:
@@ -63,16 +52,38 @@ def lay_stock(site: Site, n_bytes: int, *, auth_bytes: int = 64 * 1024) -> bytes
     return psk
 
 
+def lay_block(
+    link: LinkId, alice: KeyStore, bob: KeyStore, n_bytes: int, *, auth_bytes: int
+) -> None:
+    """Have the stores of both ends of a link agree, and commit one block of random key."""
+    marks = [store.auth_marks(link) for store in (alice, bob)]
+    states = alice.begin_session(link, marks[1]), bob.begin_session(link, marks[0])
+    _talk(link, alice, bob, [states[0]], [states[1]])
+    key = os.urandom(n_bytes)
+    number = alice.next_block_no(link)
+    prepared = [
+        store.prepare_block(
+            link, number, Secret.from_bytes(key), n_bits=8 * n_bytes, auth_bytes=auth_bytes
+        )
+        for store in (alice, bob)
+    ]
+    _talk(link, alice, bob, list(prepared[0]), list(prepared[1]))
+
+
 def _talk(
-    alice: KeyStore, bob: KeyStore, from_alice: list[Message], from_bob: list[Message]
+    link: LinkId,
+    alice: KeyStore,
+    bob: KeyStore,
+    from_alice: list[Message],
+    from_bob: list[Message],
 ) -> None:
     """Carry messages between the stores until nobody has more to say."""
     to_bob, to_alice = deque(from_alice), deque(from_bob)
     while to_bob or to_alice:
         if to_bob:
-            to_alice += bob.receive(NAME, to_bob.popleft(), NOW_S)
+            to_alice += bob.receive(link, to_bob.popleft(), NOW_S)
         if to_alice:
-            to_bob += alice.receive(NAME, to_alice.popleft(), NOW_S)
+            to_bob += alice.receive(link, to_alice.popleft(), NOW_S)
 
 
 def digests(site: Site, relay: str) -> list[DigestRow]:
