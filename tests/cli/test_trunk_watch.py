@@ -8,7 +8,7 @@ import trio.testing
 from qkdd.cli.trunk.application import Tally
 from qkdd.cli.trunk.chaos import Outage, recover
 from qkdd.cli.trunk.screen import screen
-from qkdd.cli.trunk.share import WEIGHT_PER_NICE, relay_nice
+from qkdd.cli.trunk.share import FEW, WEIGHT_PER_NICE, relay_nice
 from qkdd.cli.trunk.summary import Summary, summarise
 from qkdd.cli.trunk.watch import Watch
 from qkdd.daemon.lane_status import LaneSnapshot
@@ -33,6 +33,7 @@ class Trunk:
         self.states = dict.fromkeys(self.watch.links, "light")
         self.blocks: dict[str, BlockFacts] = {}
         self.newest: int | None = None
+        self.account = {"distilled": 5, "pre_shared": 3, "authentication": 2, "stock": 6}
 
     def look(self, now_s: float, *nodes: str) -> None:
         """Let these relays answer, and the others not."""
@@ -48,7 +49,9 @@ class Trunk:
             if link.name in self.blocks:
                 status.distilled(self.blocks[link.name], 0.0)
             links.append(
-                status.snapshot(0.0, account={}, auth_left_bits=0, promised_bits_per_s=256.0)
+                status.snapshot(
+                    0.0, account=self.account, auth_left_bits=0, promised_bits_per_s=256.0
+                )
             )
         lanes = tuple(
             LaneSnapshot(
@@ -157,6 +160,16 @@ def test_a_link_without_key_fails_the_run() -> None:
     assert summary.reason == "link a--b: no key: no block in this time"
 
 
+def test_an_account_that_does_not_balance_fails_the_run() -> None:
+    trunk = Trunk()
+    trunk.account["stock"] = 7
+    trunk.look(1.0, *NODES)
+    for lane in trunk.watch.lanes:
+        trunk.watch.told([Tally(lane=lane, first_key_s=1.0, delivered=1)], 2.0)
+    summary = summarise(trunk.watch, {}, end_s=9.0, reason=None)
+    assert "a--b: the account of an end does not balance" in (summary.reason or "")
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_the_screen_shows_every_link_and_lane_before_and_after_they_are_there(columns) -> None:
     from rich.console import Console
@@ -204,8 +217,8 @@ async def test_recovery_is_counted_from_the_light_and_waits_for_every_link_and_l
 
 
 @pytest.mark.parametrize(("n_relays", "n_labs"), [(2, 1), (4, 2), (32, 1), (32, 2), (1000, 1)])
-def test_relays_together_weigh_no_more_than_the_laboratories(n_relays: int, n_labs: int) -> None:
+def test_many_relays_weigh_no_more_than_the_laboratories(n_relays: int, n_labs: int) -> None:
     nice = relay_nice(n_relays, n_labs)
     assert 0 <= nice <= 19
-    if nice < 19:
+    if n_relays > FEW * n_labs and nice < 19:
         assert n_relays * WEIGHT_PER_NICE**-nice <= n_labs * 1.0001

@@ -20,6 +20,7 @@ from qkdd.daemon.status import RelaySnapshot
 from qkdd.daemon.supervise import reasons
 
 POLL_S = 1.0
+STATUS_TIMEOUT_S = 3.0
 STOP_TIMEOUT_S = 30.0
 TALLIES_AT_ONCE = 4
 """The applications tell once a second, and a busy machine may be late to listen."""
@@ -120,13 +121,21 @@ class NetworkRun:
         """Follow every relay's status, and see that every process lives."""
         while True:
             for node in list(self.watch.relays_started_s):  # more come while we ask
-                answer = await ask_status(self._site.status_socket(node))
-                snapshot = answer and msgspec.json.decode(answer, type=RelaySnapshot)
-                self.watch.relay(node, snapshot or None, self._now_s())
+                self.watch.relay(node, await self._ask(node), self._now_s())
             self.watch.news()
             self._processes.check()
             self._teller.show(self.watch, self._processes.measure(), self._now_s())
             await trio.sleep(POLL_S)
+
+    async def _ask(self, node: str) -> RelaySnapshot | None:
+        """Ask a relay how it is; None if it does not say so in time, or is killed meanwhile."""
+        with trio.move_on_after(STATUS_TIMEOUT_S):
+            try:
+                answer = await ask_status(self._site.status_socket(node))
+                return msgspec.json.decode(answer, type=RelaySnapshot) if answer else None
+            except (trio.BrokenResourceError, msgspec.DecodeError):
+                return None
+        return None
 
     def _hear(self, tallies: list[Tally]) -> None:
         waited = {name for name, lane in self.watch.lanes.items() if lane.first_key_s is None}

@@ -8,6 +8,8 @@ from pathlib import Path
 WEIGHT_PER_NICE = 1.25
 """Each step of niceness takes this factor of a process's weight (sched(7))."""
 MAX_NICE = 19
+FEW = 4
+"""So many relays for each laboratory leave it enough."""
 
 
 def relay_nice(n_relays: int, n_labs: int) -> int:
@@ -16,6 +18,8 @@ def relay_nice(n_relays: int, n_labs: int) -> int:
     Shared evenly among processes, a busy machine would starve a laboratory of many links first: its
     instruments fall silent, and every relay loses its light at once.
     """
+    if n_relays <= FEW * n_labs:
+        return 0
     return min(MAX_NICE, max(0, math.ceil(math.log(n_relays / n_labs, WEIGHT_PER_NICE))))
 
 

@@ -30,6 +30,8 @@ class LinkSummary(msgspec.Struct, frozen=True, kw_only=True):
     hours_of_stock: float | None
     auth_share: float | None
     """Of the key distilled, what authentication has taken and not yet spent included."""
+    account_balances: bool | None
+    """Every bit at both ends is somewhere and nowhere twice; None if an end did not tell."""
     first_light_s: float | None
 
 
@@ -150,8 +152,16 @@ def _link(watched: WatchedLink) -> LinkSummary:
         stock_bits=end.stock_bits if end else None,
         hours_of_stock=end.hours_of_stock if end else None,
         auth_share=_auth_share(end),
+        account_balances=_balances(watched.ends),
         first_light_s=watched.first_light_s,
     )
+
+
+def _balances(ends: Sequence[LinkSnapshot | None]) -> bool | None:
+    accounts = [end.account for end in ends if end is not None and end.account]
+    came = [account["distilled"] + account["pre_shared"] for account in accounts]
+    fine = [2 * n == sum(account.values()) for n, account in zip(came, accounts, strict=True)]
+    return None if all(fine) and len(fine) < len(ends) else all(fine)
 
 
 def _auth_share(end: LinkSnapshot | None) -> float | None:
@@ -207,6 +217,8 @@ def _complaint(links: Sequence[LinkSummary], lanes: Sequence[LaneSummary]) -> st
         if lane.missed:
             return f"lane {lane.id}: {lane.missed} refreshes missed, the last: {lane.last_miss}"
     for link in links:
+        if link.account_balances is False:
+            return f"link {link.name}: the account of an end does not balance"
         if not link.blocks or link.blocks == link.blocks_without_key:
             return f"link {link.name}: no key: {link.reason or 'no block in this time'}"
     return None
