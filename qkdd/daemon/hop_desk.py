@@ -21,7 +21,7 @@ from qkdd.keys.schema import NEXT_RELAY, RELAY
 from qkdd.keys.settings import StoreSettings
 from qkdd.relay import hop_actions
 from qkdd.relay.hop_actions import Action, HopOrder
-from qkdd.relay.hop_messages import HopBurned, HopFailed, HopHeld, HopKeys
+from qkdd.relay.hop_messages import ID_BYTES, HopBurned, HopFailed, HopHeld, HopKeys
 from qkdd.relay.hops import HopNode, split_ids
 
 log = structlog.get_logger(__name__)
@@ -126,6 +126,9 @@ class HopDesk:
                 f"keys of {size_bits} bits, allowed {limits.min_key_size_bits} to "
                 f"{limits.max_key_size_bits}"
             )
+        n_keys = len(message.key_ids) // ID_BYTES
+        if n_keys > limits.max_keys_per_request:
+            return f"{n_keys} keys at once, at most {limits.max_keys_per_request}"
         if message.hop + 1 < len(message.route):
             after = message.route[message.hop + 1]
             return "" if after in self._links else f"no link to {after}"

@@ -81,10 +81,11 @@ class HopNode:
     def check(self, neighbour: str, message: HopKeys) -> None:
         """Raise PeerError if ``neighbour`` may not say this; changes nothing."""
         self._check_place(neighbour, message)
-        n_keys, rest = divmod(len(message.key_ids), ID_BYTES)
-        ids = split_ids(message.key_ids)
-        if rest or len(message.pads) != len(message.key_ids) or len(set(ids)) != n_keys:
-            raise PeerError(f"HopKeys: {n_keys} keys, {len(message.pads) / ID_BYTES:g} pads")
+        n_keys = _count(message.key_ids, "key IDs")
+        if _count(message.pads, "pads") != n_keys:
+            raise PeerError(f"HopKeys: {n_keys} keys, {len(message.pads) // ID_BYTES} pads")
+        if len({message.master, *message.slaves}) != 1 + len(message.slaves):
+            raise PeerError("HopKeys: an SAE is named twice")
         if len(message.masked) != n_keys * message.n_bytes:
             raise PeerError(
                 f"HopKeys: {len(message.masked)} bytes for {n_keys} keys of {message.n_bytes}"
@@ -190,6 +191,7 @@ class HopNode:
     def _burned(self, neighbour: str, message: HopBurned) -> list[Action]:
         """Burn what is here, and say it to the next node, whatever has become of it here."""
         self._check_place(neighbour, message)
+        _count(message.key_ids, "key IDs")
         passing = self._passing.get(message.transfer)
         if passing is not None and passing.before != neighbour:
             raise PeerError(f"HopBurned: transfer {message.transfer.hex()} is not {neighbour}'s")
@@ -240,6 +242,14 @@ class HopNode:
 
 def split_ids(ids: bytes) -> list[bytes]:
     return [ids[start : start + ID_BYTES] for start in range(0, len(ids), ID_BYTES)]
+
+
+def _count(ids: bytes, what: str) -> int:
+    """Return how many IDs these are; PeerError unless they are whole and differ."""
+    n_ids, rest = divmod(len(ids), ID_BYTES)
+    if rest or len(set(split_ids(ids))) != n_ids:
+        raise PeerError(f"{len(ids)} bytes of {what} are not whole, or one is named twice")
+    return n_ids
 
 
 def _burn(order: HopOrder, hop: int) -> Say:

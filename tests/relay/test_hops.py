@@ -103,7 +103,7 @@ GOOD = HopKeys(
     slaves=("beta",),
     n_bytes=8,
     key_ids=bytes(range(32)),
-    pads=bytes(32),
+    pads=bytes(range(32)),
     masked=bytes(16),
 )
 
@@ -140,6 +140,9 @@ def test_a_relay_that_is_full_refuses_by_its_name_and_keeps_what_passes() -> Non
         {"key_ids": bytes(range(31))},
         {"key_ids": bytes(32)},
         {"n_bytes": 16},
+        {"pads": bytes(32)},
+        {"slaves": ("beta", "beta")},
+        {"slaves": ("beta", "alpha")},
     ],
 )
 def test_keys_that_make_no_sense_are_the_neighbours_fault_and_change_nothing(
@@ -163,6 +166,10 @@ def test_a_transfer_comes_once_and_only_the_next_node_answers_for_it() -> None:
     with pytest.raises(PeerError, match="hop 1 is a to b, not c to b"):
         node.receive(
             "c", HopBurned(transfer=GOOD.transfer, route=GOOD.route, hop=1, key_ids=GOOD.key_ids)
+        )
+    with pytest.raises(PeerError, match="31 bytes of key IDs"):
+        node.receive(
+            "a", HopBurned(transfer=GOOD.transfer, route=GOOD.route, hop=1, key_ids=bytes(31))
         )
     assert node.n_passing == 1
 
