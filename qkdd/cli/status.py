@@ -138,7 +138,8 @@ def _epsilon(link: LinkSnapshot) -> str:
         return "-"
     return (
         f"{link.eps_year}: {link.eps_year_blocks} blocks, epsilon spent: secrecy "
-        f"{link.eps_year_secrecy:.3g}, correctness {link.eps_year_correctness:.3g}"
+        f"{link.eps_year_secrecy:.3g}, correctness {link.eps_year_correctness:.3g}, "
+        f"of {link.eps_year_limit:.3g}"
     )
 
 

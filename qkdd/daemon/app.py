@@ -297,7 +297,12 @@ def read_secret(path: Path, n_bytes: int, what: str, *, guarded: bool = True) ->
 
 
 def _link_status(link: Link) -> LinkStatus:
-    return LinkStatus(name=link.name, peer=link.peer, role=link.role)
+    return LinkStatus(
+        name=link.name,
+        peer=link.peer,
+        role=link.role,
+        eps_year_limit=link.max_epsilon_per_year,
+    )
 
 
 async def _gather(

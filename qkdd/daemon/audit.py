@@ -90,10 +90,13 @@ class AuditFile:
 
 
 def append_once(store: Path, event: str, **fields: str) -> None:
-    """Add one record beside a store whose relay is stopped."""
+    """Add one record beside a store whose relay is stopped; root leaves it to the store's owner."""
     file = AuditFile(audit_path(store))
     try:
         file.append(event, fields, utc())
+        if os.geteuid() == 0 and store.exists():
+            owner = store.stat()
+            os.chown(file.path, owner.st_uid, owner.st_gid)
     finally:
         file.close()
 

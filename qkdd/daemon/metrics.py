@@ -158,6 +158,7 @@ def _blocks(page: Page, link: LinkSnapshot) -> None:
             "qkdd_link_epsilon_total", "Epsilon spent since the start.", spent, **name, kind=kind
         )
 
+    page.gauge("qkdd_link_epsilon_year_limit", "Epsilon of a year.", link.eps_year_limit, **name)
     if link.eps_year is not None:
         for kind, spent in (
             ("secrecy", link.eps_year_secrecy),

@@ -76,6 +76,7 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     eps_year_blocks: int
     eps_year_secrecy: float
     eps_year_correctness: float
+    eps_year_limit: float
     n_blocks: int
     n_blocks_without_key: int
     n_blocks_void: int
@@ -128,6 +129,7 @@ class LinkStatus:
     eps_sec_total: float = 0.0
     eps_cor_total: float = 0.0
     epsilon_year: EpsilonYear | None = None
+    eps_year_limit: float = 1.0
     n_blocks: int = 0
     n_blocks_without_key: int = 0
     n_blocks_void: int = 0
@@ -220,6 +222,7 @@ class LinkStatus:
             eps_year_blocks=0 if year is None else year.n_blocks,
             eps_year_secrecy=0.0 if year is None else year.secrecy,
             eps_year_correctness=0.0 if year is None else year.correctness,
+            eps_year_limit=self.eps_year_limit,
             n_blocks=self.n_blocks,
             n_blocks_without_key=self.n_blocks_without_key,
             n_blocks_void=self.n_blocks_void,

@@ -11,9 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
 
 from qkdd.cli.__main__ import main
 from qkdd.daemon.status import LinkStatus, RelaySnapshot
+from qkdd.net.revocation import read_crls
 
 CONFIG = """
 [node]
@@ -57,6 +59,18 @@ def test_private_keys_are_their_owners_alone(config: Path) -> None:
     keys = sorted((config.parent / "pki").glob("*.key"))
     assert [key.name for key in keys] == ["a.key", "alpha.key", "ca.key"]
     assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
+
+
+def test_what_is_revoked_is_on_the_list_and_a_new_one_of_that_name_is_not(config: Path) -> None:
+    folder = config.parent / "pki"
+    old = x509.load_pem_x509_certificate((folder / "alpha.pem").read_bytes())
+    done = run("pki", folder, "--revoke", "alpha", "--sae", "alpha")
+    assert (done.exit_code, "ca.crl" in done.output) == (0, True)
+    new = x509.load_pem_x509_certificate((folder / "alpha.pem").read_bytes())
+    revoked = read_crls(folder / "ca.crl", folder / "ca.pem")
+    assert {serial for _, serial in revoked.certificates} == {old.serial_number}
+    assert new.serial_number != old.serial_number
+    assert run("pki", folder, "--revoke", "nobody").exit_code == 1
 
 
 def test_a_name_that_is_none_is_wrong_usage(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from click.testing import CliRunner
 
 from qkdd.cli.__main__ import main
 from qkdd.cli.doctor import host
-from qkdd.cli.doctor.files import certificates, disk, permissions, revocation
+from qkdd.cli.doctor.files import audit_log, certificates, disk, permissions, revocation
 from qkdd.cli.doctor.finding import LEVELS, Finding, ok, trouble, warning, worst
 from qkdd.cli.doctor.relay import check_kernels, check_relay
 from qkdd.config import Relay, load
+from qkdd.daemon.audit import append_once, audit_path
 from qkdd.net.pki import Authority
 from tests.daemon.relay_files import NOW, install_psk, relay_file
 from tests.daemon.test_metrics import snapshot
@@ -76,6 +77,18 @@ def test_a_revocation_list_is_held_against_the_clock(
     assert revocation(crl, relay.node.ca, NOW + after_days * DAY).level == level
     crl.write_text("nothing")
     assert revocation(crl, relay.node.ca, NOW).level == "trouble"
+
+
+def test_an_audit_log_that_was_changed_is_trouble(relay: Relay) -> None:
+    path = audit_path(relay.store.path)
+    assert audit_log(path).level == "ok"  # of the key that was installed
+    append_once(relay.store.path, "one")
+    append_once(relay.store.path, "two")
+    assert "3 records" in audit_log(path).text
+    path.write_bytes(path.read_bytes().replace(b'"event":"one"', b'"event":"all"'))
+    assert audit_log(path).level == "trouble"
+    path.unlink()
+    assert audit_log(path).text == "none yet"
 
 
 def other_key(folder: Path) -> None:

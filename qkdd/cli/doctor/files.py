@@ -11,9 +11,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from qkdd.base.audit_chain import ChainBroken, follow
 from qkdd.base.errors import ConfigError
 from qkdd.cli.doctor.finding import Finding, ok, trouble, warning
 from qkdd.config import Node, Relay, is_credential
+from qkdd.daemon.audit import audit_path
 from qkdd.net.pki import NODE_URN
 from qkdd.net.revocation import read_crls
 
@@ -29,6 +31,7 @@ def check_files(relay: Relay, now: datetime.datetime) -> Iterator[Finding]:
         yield revocation(relay.node.crl, relay.node.ca, now)
     yield from permissions(relay)
     yield disk(relay.store.path.parent)
+    yield audit_log(audit_path(relay.store.path))
 
 
 def certificates(node: Node, now: datetime.datetime) -> Iterator[Finding]:
@@ -149,6 +152,20 @@ def _exposed(path: Path) -> Finding | None:
             "permissions", f"others can replace files in {path.parent}", f"chmod go-w {path.parent}"
         )
     return None
+
+
+def audit_log(path: Path) -> Finding:
+    """Follow the chain of security events."""
+    try:
+        with path.open("rb") as file:
+            head = follow(file)
+    except FileNotFoundError:
+        return ok("audit log", "none yet")
+    except OSError as error:
+        return trouble("audit log", f"{path}: {error.strerror}", "as whom do you ask?")
+    except ChainBroken as error:
+        return trouble("audit log", f"{path}: {error}", "find out who changed it; keep the file")
+    return ok("audit log", f"{head.n} records, the last {head.hash[:16]}...")
 
 
 def disk(folder: Path) -> Finding:
