@@ -8,7 +8,7 @@
 
 #define LN2 0.69314718055994530942
 #define SQRT_HALF_BITS 0x3fe6a09e00000000 /* of a double just below sqrt(1/2) */
-#define EXPONENT (~(int64_t)0 << 52)
+#define EXPONENT (-0x10000000000000) /* sign and exponent of a double */
 #define BATCH 256
 
 /* -log of a uniform number, (w >> 33) + 1/2 in 2^31, by atanh's series around 1: 1e-10 of itself. */
