@@ -142,7 +142,9 @@ class Recorder:
 
 def between(times_ps: Ints, start_ps: int, end_ps: int) -> Ints:
     """Those of rising times that are in ``start_ps <= t < end_ps``."""
-    first, stop = np.searchsorted(times_ps, (start_ps, end_ps))
+    if not times_ps.size or (start_ps <= times_ps[0] and times_ps[-1] < end_ps):
+        return times_ps
+    first, stop = times_ps.searchsorted((start_ps, end_ps))
     return times_ps[first:stop]
 
 

@@ -32,6 +32,8 @@ MAX_THRESHOLD_V = 10.0  # not documented
 MIN_WINDOW_NS, MAX_WINDOW_NS = 10**6, 10**13  # not documented
 PULSE_WIDTH_PS = 10_000  # of a detector's electrical pulse; only its trailing edge tells
 TICK_PS = {"HIRES": 1, "LOWRES": 100}
+INPUTS = tuple(f"INPU{n}" for n in range(1, N_INPUTS + 1))
+DELAYS = tuple(f"DELA{n}" for n in range(1, N_DELAYS + 1))
 NOTHING: Ints = np.empty(0, np.int64)
 
 
@@ -49,7 +51,7 @@ class Counter:
         window_ps = self.window_ns * 1000
         while self.mode == "CYCLIC" and now_ps >= self.start_ps + window_ps:
             self.start_ps += window_ps
-            n_inside = int(np.searchsorted(times_ps, self.start_ps))
+            n_inside = int(times_ps.searchsorted(self.start_ps))
             self.shown, self.counted = self.counted + n_inside, 0
             times_ps = times_ps[n_inside:]
         self.counted += times_ps.size
@@ -167,12 +169,12 @@ class Routing:
         at = {"NONE": NOTHING, "STAR": NOTHING}
         tick_ps = TICK_PS[self.resolution]
         for n, block in enumerate(self.inputs, 1):
-            mine = np.compress(channels == n, times_ps)  # 6 times as fast as a mask in brackets
+            mine = times_ps.compress(channels == n) if times_ps.size else times_ps
             seen = block.seen(mine, pulse_v=self._pulse_v, tick_ps=tick_ps)
             block.counter.count(seen, now_ps)
-            at[f"INPU{n}"] = seen
-        for n, delay in enumerate(self.delays, 1):
-            at[f"DELA{n}"] = delay.pass_on(at[delay.source], now_ps)
+            at[INPUTS[n - 1]] = seen
+        for name, delay in zip(DELAYS, self.delays, strict=True):
+            at[name] = delay.pass_on(at[delay.source], now_ps)
         return Signals(at, self.combiners)
 
     def serve(self, tree: CommandTree) -> None:

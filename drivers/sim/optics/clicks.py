@@ -78,9 +78,9 @@ class Detectors:
         keys = np.concatenate(self._waiting)
         keys.sort(kind="stable")  # two or three rising runs: a merge, not a sort
         horizon_ps = min(step_ps, light_after_ps - self.limit_ps)
-        n_ready = int(np.searchsorted(keys, horizon_ps << 2))
+        n_ready = int(keys.searchsorted(horizon_ps << 2))
         ready = keys[:n_ready]
-        if not live.all():
+        if live is not ALL_LIVE and not live.all():
             ready = ready[live[ready & 3]]
         seen = kernel.recover(ready, self._last_ps, recovery_ps=self._recovery_ps)
         events = self._events(seen)
@@ -93,7 +93,7 @@ class Detectors:
         """Dark counts of the next ``step_ps``, from a stock that reaches further."""
         while self._darks_until_ps < step_ps:
             self._draw_darks(step_ps)
-        n = int(np.searchsorted(self._darks_ahead, step_ps << 2))
+        n = int(self._darks_ahead.searchsorted(step_ps << 2))
         darks, rest = self._darks_ahead[:n], self._darks_ahead[n:]
         self._darks_ahead = rest - (step_ps << 2)
         self._darks_until_ps -= step_ps

@@ -119,7 +119,8 @@ class OpticalLink:
         step_ps = (now_ns - self._now_ns) * 1000
         self._now_ns = now_ns
         self._fibre_turn.advance(step_ps * 1e-12)
-        self._detectors.light(bright_pulses(self.attack, step_ps, self._rng))
+        if self.attack is not None:
+            self._detectors.light(bright_pulses(self.attack, step_ps, self._rng))
         return self._detectors.advance(
             step_ps,
             light_after_ps=step_ps + max(0, self._delay_ps - self._slack_ps),
