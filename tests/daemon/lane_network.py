@@ -138,6 +138,8 @@ class Network:
         self.times = times
         self.nodes: dict[str, Node] = {}
         self.sessions: dict[LinkId, Session] = {}
+        self.n_batches = 0
+        """That crossed any link, either way; each would have a tag."""
 
     async def add(self, name: str, lanes: Sequence[Lane], unkeyed: Sequence[str]) -> Node:
         node = self.nodes[name] = Node(self._folder, name, lanes)
@@ -177,6 +179,7 @@ class Network:
         def sender(other: int) -> Say:
             async def send(*messages: msgspec.Struct) -> None:
                 await trio.lowlevel.checkpoint()
+                self.n_batches += 1
                 batch = join_batch([encode_message(one) for one in messages])
                 for heard in decode_batch(batch):
                     await made[other].sorter.put(heard)
