@@ -12,8 +12,8 @@ from qkdd.relay.settings import UNIT_BITS
 
 Side: TypeAlias = Literal["up", "down"]
 """Towards the first end, towards the last."""
-STARVED_S = 64.0
-"""After this time without a birth on a link, its lanes say so: a unit would have been burned."""
+STARVED_S, STARVED_UNITS = 64.0, 4
+"""After this time without a birth on a link, and the time of so many units, a lane says so."""
 
 
 class LaneOnLink(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +82,12 @@ class LaneStatus:
         if self.fault is not None:
             return self.reason
         peers = {"up": self.place.up_peer, "down": self.place.down_peer}
+        starved_s = max(STARVED_S, 1000 * STARVED_UNITS / self.place.lane.rate_mhz)
         for side, link in self.links.items():
             if not self.connected.get(side):
                 return f"no session with {peers[side]}"
             waited_s = now_s - self.born_s[side]
-            if waited_s > STARVED_S:
+            if waited_s > starved_s:
                 return f"link {link} has given no units for {waited_s:.0f} s"
         if self.n_pads == 0:
             return "no pads are left to confirm keys with: a new end-to-end key must be installed"

@@ -1,10 +1,13 @@
 """A lane that cannot be is refused before the relay starts, by name, with the cure."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from qkdd.config import mistakes
+from qkdd.base.agreement import agreement, check_agreement
+from qkdd.base.errors import PeerError
+from qkdd.config import load, mistakes
 from tests.daemon.relay_files import relay_file
 
 LANE = """
@@ -47,3 +50,40 @@ def test_the_second_lane_is_refused_where_the_first_has_taken_the_rest(tmp_path:
     other = LANE.replace("far", "second")
     (line,) = mistakes_of(tmp_path, LANE + other, "capacity_bits_per_s = 2500")
     assert "lane second refused: a-b is 357.6 bit/s short" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("far", "fur"), "carried.lanes.far is"),
+        (
+            ('"c"]', '"c"]\nrate_mhz = 900'),
+            "carried.lanes.far.rate_mhz is 1200 here and '900' there",
+        ),
+        ((CAPACITY, CAPACITY + "\npromised_priority = 2"), "carried.promised_priority is 5 here"),
+        ((CAPACITY, CAPACITY + "0"), None),
+    ],
+)
+def test_the_two_ends_of_a_link_compare_the_lanes_that_cross_it(
+    tmp_path: Path, change: tuple[str, str], said: str | None
+) -> None:
+    config = relay_file(tmp_path)
+    text = config.read_text() + CAPACITY + "\n" + LANE
+    agreements = []
+    for one in (text, text.replace(*change)):
+        config.write_text(one)
+        relay = load(config)
+        agreements.append(agreement(carried=relay.carried(relay.links[0])))
+    if said is None:
+        check_agreement(*agreements)
+        return
+    with pytest.raises(PeerError, match=re.escape(said)):
+        check_agreement(*agreements)
+
+
+def test_a_promise_is_each_ends_own_on_a_link_without_lanes(tmp_path: Path) -> None:
+    config = relay_file(tmp_path)
+    before = load(config)
+    config.write_text(config.read_text() + "promised_bits_per_s = 1.0")
+    after = load(config)
+    assert before.carried(before.links[0]) == after.carried(after.links[0])

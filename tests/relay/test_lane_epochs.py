@@ -127,3 +127,25 @@ def test_numbers_of_the_window_are_counted_apart_from_those_ahead() -> None:
     epochs.ready(96, 97, 100, 101, 150)
     assert (epochs.n_late(100.5), epochs.n_ahead(100.5)) == (2, 2)
     assert [epochs.is_ready(number) for number in (96, 98, 150)] == [True, False, True]
+
+
+def test_an_end_that_starts_again_serves_what_its_store_has_and_no_more() -> None:
+    epochs = Epochs(LANE, window=2)
+    epochs.ready(99, 100)
+    epochs.restart([100, 101], [102])
+    assert epochs.to_send_with(101.5, 0.0) == 101
+    epochs.check_asked(102, 101.5, 0.0)
+    with pytest.raises(OutOfKey, match="99"):
+        epochs.check_asked(99, 101.5, 0.0)
+
+
+def test_keys_whose_batch_was_refused_are_not_served_and_ready_ones_of_its_range_are() -> None:
+    epochs = Epochs(LANE, window=5)
+    epochs.ready(101)
+    epochs.held(100, 102)
+    epochs.released(100, 101, 102)
+    assert epochs.is_ready(101)
+    epochs.check_asked(101, 101.0, 0.0)
+    for number in (100, 102):
+        with pytest.raises(OutOfKey):
+            epochs.check_asked(number, 101.0, 0.0)
