@@ -4,7 +4,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
@@ -83,6 +83,7 @@ def length(spread: float, counts: DecoyCounts, source: Source, leak: int) -> flo
     return certified(counts, source, leak, mismatch, eps_sec=1e-12, eps_cor=1e-15).raw_bits
 
 
+@settings(deadline=None)
 @given(spreads, spreads, st.floats(1e-9, 0.1))
 def test_deltas_are_the_authors_own_at_their_largest(eta, dark, dark_chance) -> None:
     """Ours need no dark count rate: they are what the authors' tend to as it goes to nothing."""

@@ -1,7 +1,8 @@
 """float64 against 50 digits: how near, and that rounding never makes a key longer.
 
 Each proof is followed step by step. Where a step ends in whole numbers, the next one starts from
-the package's own: any of them that is on the safe side of the exact bound is valid.
+the package's own: any of them that is on the safe side of the exact bound is valid. There are no
+deadlines: 50 digits take their time.
 """
 
 import math
@@ -70,6 +71,7 @@ def source_of(light: Intensities) -> Source:
     return Source(light.mus, light.probabilities, DOUBT)
 
 
+@settings(deadline=None)
 @given(totals, totals, epsilons)
 def test_intervals_are_those_of_many_digits_to_a_few_last_places(count, others, epsilon) -> None:
     total = count + others
@@ -80,11 +82,13 @@ def test_intervals_are_those_of_many_digits_to_a_few_last_places(count, others, 
         assert abs(mpf(high) - exact_high) <= 8 * 2.0**-52 * exact_high
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_entropy_errs_by_a_few_last_places_of_one(x) -> None:
     assert abs(mpf(sampling.binary_entropy(x)) - exact.entropy(mpf(x))) <= 4 * 2.0**-53
 
 
+@settings(deadline=None)
 @given(lights(), st.tuples(*[totals] * 3), epsilons)
 def test_photon_number_bounds_are_rounded_against_us(light, counts, epsilon) -> None:
     source, printed = source_of(light), exact.Printed(light.mus, light.probabilities)
@@ -96,6 +100,7 @@ def test_photon_number_bounds_are_rounded_against_us(light, counts, epsilon) -> 
     assert mpf(single_photon_errors(counts, source, interval)) >= printed.v1(counts, bound)
 
 
+@settings(deadline=None)
 @given(st.floats(3, 30), st.sampled_from([1e7, 1e9, 1e11]), epsilons)
 def test_photon_number_bounds_of_honest_blocks_lose_nothing_to_rounding(loss, n, epsilon) -> None:
     link = Link(loss_db=loss)
@@ -106,6 +111,7 @@ def test_photon_number_bounds_of_honest_blocks_lose_nothing_to_rounding(loss, n,
     assert exact_s1 - mpf(s1) <= 1e-11 * sum(counts)
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 10**9), st.integers(1, 10**10), epsilons)
 def test_the_sampling_bound_holds_in_many_digits(data, n_test, n_key, epsilon) -> None:
     x = data.draw(st.integers(0, min(n_test, n_test // 2 + 1)))
@@ -119,6 +125,7 @@ def test_the_sampling_bound_holds_in_many_digits(data, n_test, n_key, epsilon) -
         ) * math.log(n_test + n_key + 2)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**10), st.floats(0, 1), epsilons)
 def test_a_binomial_number_exceeds_its_bound_as_seldom_as_said(n, p, epsilon) -> None:
     c = concentration.binomial_excess(n, p, epsilon)
@@ -127,6 +134,7 @@ def test_a_binomial_number_exceeds_its_bound_as_seldom_as_said(n, p, epsilon) ->
         assert mp.exp(-(t**2) / (2 * mean + t)) <= mpf(epsilon) * (1 + mpf(10) ** -11)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(1, 10**10), spreads, spreads, epsilons)
 def test_the_mismatch_is_rounded_against_us(rate, n, eta, dark, epsilon) -> None:
     phi = phase_error(rate, n, Mismatch(eta, dark), epsilon)
@@ -202,7 +210,7 @@ def variable_bound(counts, light, leak, proof):
     return left - 2 * exact.log2(3 / (2 * mpf(proof.eps_sec))) - exact.log2(2 / mpf(proof.eps_cor))
 
 
-@settings(deadline=None)  # 50 digits take their time
+@settings(deadline=None)
 @given(lights(), counts_of_a_block(), st.integers(0, 10**8), st.floats(-30, -4))
 @pytest.mark.parametrize("name", ["variable-length", "certified", "lim-2014", "rusca-2018"])
 def test_rounding_never_lengthens_a_key(name, light, counts, leak, log10_eps) -> None:

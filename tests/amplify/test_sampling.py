@@ -5,7 +5,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkdd.amplify.sampling import (
@@ -84,6 +84,7 @@ def test_a_lot_draws_the_whole_part_of_its_mean_with_probability_one_half(marked
     assert tail >= Fraction(1, 2)
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(2, 40), st.integers(2, 40), st.floats(1e-6, 0.2))
 def test_the_rate_outside_is_missed_as_seldom_as_said_for_any_larger_numbers(
     data: st.DataObject, n_test: int, n_key: int, epsilon: float

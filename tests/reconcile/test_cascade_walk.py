@@ -18,6 +18,7 @@ from qkdd.reconcile.codes import FRAME_BITS
 from qkdd.reconcile.settings import ReconcileSettings
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(4, 14))
 def test_an_order_has_every_bit_once_and_a_place_for_it(pass_no: int, depth: int) -> None:
     bits = order(pass_no, depth)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkdd.amplify.settings import ProofSettings
@@ -85,6 +85,7 @@ def test_a_pulse_rate_beyond_the_tagger_has_no_settings_at_all() -> None:
     assert best_of(replace(SPACE, pulse_rate_hz=200_000_000)) is None
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.floats(0, 1)] * 7))
 def test_every_point_is_settings_that_a_relay_would_accept_or_none(point) -> None:
     value, choice, expected = SPACE.value(point)
