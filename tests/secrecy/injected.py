@@ -28,9 +28,18 @@ START = (
 )
 
 
-def python(mode: str, notes: Path, keys: Path, config: Path) -> list[str]:
-    """What to give to Python."""
-    return ["-P", "-c", START, str(ROOT), mode, str(notes), str(keys), str(config)]
+STAY = (
+    "import sys, signal, pathlib; sys.path.insert(0, sys.argv[1]); "
+    "from tests.secrecy.injected import run\n"
+    "try: run(*sys.argv[2:])\n"
+    "finally: (pathlib.Path(sys.argv[3]) / 'over').touch(); signal.pause()"
+)
+
+
+def python(mode: str, notes: Path, keys: Path, config: Path, *, stay: bool = False) -> list[str]:
+    """What to give to Python; ``stay`` to be searched, once NOTES/over is there."""
+    code = STAY if stay else START
+    return ["-P", "-c", code, str(ROOT), mode, str(notes), str(keys), str(config)]
 
 
 def write_blocks(keys: Path, links: list[str], n_blocks: int) -> None:

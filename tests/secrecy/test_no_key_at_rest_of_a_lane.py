@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
+from qkdd.cli.status import ask
+from qkdd.daemon.status import Answer
 from tests.secrecy import injected, witness
 from tests.secrecy.haystack import files, memory, search
 from tests.secrecy.needles import Needle, of_bytes
 from tests.whole.route import Route, link_between, open_route
+from tests.whole.site import POLL_S
 
 TABLE = "rate_mhz = 4000"
 TIMES = "hold_s = 8.0\nbatch_units = 8\nbatch_age_s = 4.0\nretry_s = 1.0\nconfirm_timeout_s = 30.0"
@@ -51,8 +55,8 @@ def named(kind: str, secrets: list[bytes]) -> Iterator[Needle]:
         yield from of_bytes(f"{kind} {number}", secret)
 
 
-async def look(route: Route, needles: list[Needle]) -> list[str]:
-    pid, folder = route.children["n2"].process.pid, route.config("n2").parent
+async def look(route: Route, needles: list[Needle], node: str = "n2") -> list[str]:
+    pid, folder = route.children[node].process.pid, route.config(node).parent
     return await trio.to_thread.run_sync(search, needles, memory(pid), files(folder))
 
 
@@ -65,3 +69,29 @@ async def test_a_relay_keeps_no_key_and_no_unit_of_what_it_carried(tmp_path: Pat
 async def test_a_relay_whose_wiping_is_off_is_found_to_keep_both(tmp_path: Path) -> None:
     found = await found_in_between(tmp_path, witness.FORGETFUL)
     assert found == {"end-to-end-key", "unit"}
+
+
+@pytest.mark.slow
+async def test_an_end_of_a_lane_that_is_zeroised_forgets_its_keys_and_pads(tmp_path: Path) -> None:
+    notes, keys = tmp_path / "notes", tmp_path / "keys"
+    async with open_route(tmp_path / "route", *NODES, lane=TABLE, times=TIMES) as route:
+        await route.end_lab()
+        injected.write_blocks(keys, [link_between(*pair) for pair in route.links], N_BLOCKS)
+        for node in NODES:
+            (notes / node).mkdir(parents=True)
+            route.launch[node] = lambda config, node=node: injected.python(  # type: ignore[misc]
+                "watch", notes / node, keys, config, stay=node == "n1"
+            )
+        await route.start()
+        await route.came(N_KEYS, ALL_READY_S)
+        needles = [*of_bytes("pads", route.lane_psk)]
+        assert await look(route, needles, "n1"), "an end holds the pads that are next"
+        socket = route.config("n1").parent / "qkdd.sock"
+        answer = await trio.to_thread.run_sync(lambda: ask(socket, "zeroise", timeout_s=30))
+        assert msgspec.json.decode(answer, type=Answer).ok
+        with trio.fail_after(ALL_READY_S):
+            while not (notes / "n1" / "over").exists():  # noqa: ASYNC110  # a file has no event
+                await trio.sleep(POLL_S)
+        assert await route.stop("n3") == 0
+        needles += named("end-to-end-key", list(route.keys("n3").values()))
+        assert await look(route, needles, "n1") == []

@@ -63,6 +63,8 @@ class Route:
     snapshots: dict[str, RelaySnapshot] = field(default_factory=dict)
     launch: dict[str, Callable[[Path], list[str]]] = field(default_factory=dict)
     """Another way than :func:`run_command` to start a relay."""
+    lane_psk: bytes = b""
+    """The end-to-end key that both ends began with."""
 
     @property
     def links(self) -> list[tuple[str, str]]:
@@ -221,7 +223,7 @@ async def _end(child: Child) -> None:
 
 def _install_keys(route: Route) -> None:
     links = {pair: os.urandom(64 * 1024) for pair in route.links}
-    lane = os.urandom(32 * (LANE_PSK_PAIRS + 2))
+    lane = route.lane_psk = os.urandom(32 * (LANE_PSK_PAIRS + 2))
     for node in route.nodes:
         store = open_store(route.config(node))
         for pair, psk in links.items():
