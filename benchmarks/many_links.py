@@ -1,6 +1,6 @@
 """What a laboratory of many links costs per click, on the wire, against its share of a machine.
 
-    python -m benchmarks.many_links [--links 31] [--processes 1] [--seconds 8] [--tick-ms 10]
+    python -m benchmarks.many_links [--links 31] [--processes 1] [--seconds 8] [--tick-ms 50]
 
 Starts laboratories as processes of their own with links as those of a long trunk (lengths, losses
 and pulse clocks of the table below; S-Fifteen TDC1 up to 125 MHz, ID Quantique ID1000 above), and
@@ -45,6 +45,8 @@ LASER_MA = 150.0
 POLL_S, LASER_POLL_S = 0.1, 1.0
 SETTLE_S = 2.0
 TDC1_MAX_MHZ = 125
+TICK_MS, RECORD_MS = 50.0, 1000
+"""As `qkdd trunk` has them."""
 INTENSITIES = Intensities(
     signal_mu=0.25,
     weak_mu=0.10,
@@ -133,7 +135,8 @@ tagger = {{ model = "{self.model}", {tagger} }}
     def tagger(self, places: dict[str, str]) -> str:
         if self.model == "s15-tdc1":
             return places["tagger"]
-        return f"{places['tagger']}?dlt={places['datalink'].removeprefix('zmq://')}"
+        service = places["datalink"].removeprefix("zmq://")
+        return f"{places['tagger']}?dlt={service}&record_ms={RECORD_MS}"
 
 
 @dataclass(frozen=True)
@@ -243,10 +246,10 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=31)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--tick-ms", type=float, help="of LAB.toml; its default if left out")
+    parser.add_argument("--tick-ms", type=float, default=TICK_MS, help="of LAB.toml")
     parser.add_argument("--pty", action="store_true", help="TDC1 on a pty in place of TCP")
     options = parser.parse_args()
-    head = "" if options.tick_ms is None else f"tick_ms = {options.tick_ms}\n"
+    head = f"tick_ms = {options.tick_ms}\n"
     transport = "pty:{name}" if options.pty else "tcp:127.0.0.1:0"
     links = [
         TrunkLink(f"link-{n:02d}", *TRUNK[n % len(TRUNK)], transport) for n in range(options.links)

@@ -152,11 +152,12 @@ class Bench:
 
 
 class LaserPort(Outbox):
-    """The CTL200 as a server sees it."""
+    """The CTL200 as a server sees it: a setting has an argument, a question has none."""
 
     def __init__(self, bench: Bench, catch_up: Callable[[], None]) -> None:
         super().__init__(bench.said_by_laser)
         self._bench, self._catch_up = bench, catch_up
+        self._may_set = False
 
     def connected(self) -> None:
         pass
@@ -165,8 +166,12 @@ class LaserPort(Outbox):
         self._bench.said_by_laser.clear()
 
     def receive(self, data: bytes) -> None:
-        self._catch_up()
+        """Take what a host says; a setting acts when it comes, a question needs no new light."""
+        self._may_set |= b" " in data
+        if self._may_set:
+            self._catch_up()
         self._bench.said_by_laser += self._bench.laser.receive(data)
+        self._may_set &= not data.endswith((b"\r", b"\n"))
 
 
 class AttenuatorPort(Outbox):

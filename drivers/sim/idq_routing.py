@@ -112,7 +112,9 @@ class Combiner:
 
     @property
     def source(self) -> str:
-        return {"ONLYFIR": self.first, "ONLYSEC": self.second}.get(self.passes, "NONE")
+        if self.passes == "ONLYFIR":
+            return self.first
+        return self.second if self.passes == "ONLYSEC" else "NONE"
 
 
 class Signals:

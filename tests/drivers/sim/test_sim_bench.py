@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drivers.sim.bench import STEP_NS, Bench, EncoderPort, board_key
+from drivers.sim.bench import STEP_NS, Bench, EncoderPort, LaserPort, board_key
 from drivers.sim.config import (
     CTL200Config,
     HP8156AConfig,
@@ -129,6 +129,21 @@ def test_what_left_before_a_stop_arrives_though_the_model_had_not_walked_it():
         counts.append(take(bench))
     assert counts[0] == counts[1]
     assert sum(map(int, counts[0].split())) > BRIGHT * 0.12
+
+
+def test_a_lasers_setting_catches_up_in_any_pieces_and_a_question_does_not():
+    bench = a_bench()
+    n_caught_up = []
+    port = LaserPort(bench, lambda: n_caught_up.append(bench.now_ns))
+    for pieces, caught_up in (([b"ila", b"ser\r\n"], 0), ([b"ilaser 1", b"50", b"\r\n"], 3)):
+        for piece in pieces:
+            port.receive(piece)
+        wait(bench, 200_000_000)
+        assert len(n_caught_up) == caught_up
+    port.receive(b"ilaser\r\n")
+    wait(bench, 200_000_000)
+    assert len(n_caught_up) == 3
+    assert float(bytes(port.pending()).split()[-2]) == 150.0
 
 
 def test_the_board_goes_dark_when_its_host_falls_silent():
