@@ -165,13 +165,18 @@ def laboratory(links: list[TrunkLink], key: bytes, head: str) -> Iterator[Runnin
 class Hosts:
     """The relays of every link, as far as their instruments see them."""
 
-    def __init__(self, n_links: int) -> None:
-        self._dark = n_links
+    def __init__(self) -> None:
         self.n_tags = 0
         self.n_lost = 0
-        self.all_lit = trio.Event()
 
-    async def play(self, link: TrunkLink, places: dict[str, str], key: bytes) -> None:
+    async def play(
+        self,
+        link: TrunkLink,
+        places: dict[str, str],
+        key: bytes,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         async with AsyncExitStack() as stack:
             opened = open_transmitter(link.transmitter(places), board_key=key, entropy=os.urandom)
             transmitter = await stack.enter_async_context(opened)
@@ -184,9 +189,7 @@ class Hosts:
                 await transmitter.encoder.load_seed(block, os.urandom(32))
             await tagger.start()
             await transmitter.begin(1)
-            self._dark -= 1
-            if not self._dark:
-                self.all_lit.set()
+            task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, transmitter)
                 nursery.start_soon(self._read, tagger)
@@ -210,12 +213,11 @@ class Hosts:
 async def measure(
     labs: list[RunningLab], links: list[TrunkLink], key: bytes, seconds: float
 ) -> None:
-    hosts = Hosts(len(links))
+    hosts = Hosts()
     async with trio.open_nursery() as nursery:
         for link in links:
             places = next(lab.places[link.name] for lab in labs if link.name in lab.places)
-            nursery.start_soon(hosts.play, link, places, key)
-        await hosts.all_lit.wait()
+            await nursery.start(hosts.play, link, places, key)  # one by one, as a network starts
         await trio.sleep(SETTLE_S)
         before = [usage(lab.process.pid) for lab in labs]
         tags, lost, begin_s = hosts.n_tags, hosts.n_lost, trio.current_time()
