@@ -52,7 +52,8 @@ class Copies:
             self.drop_bytes(row)
 
     def forget(self, row: sqlite3.Row) -> None:
-        self.drop_bytes(row)
+        if not row["gone"]:
+            self.drop_bytes(row)
         self._db.run("DELETE FROM recipients WHERE key = ?", row["id"])
         self._db.run("DELETE FROM keys WHERE id = ?", row["id"])
 

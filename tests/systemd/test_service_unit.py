@@ -14,7 +14,8 @@ from tests.daemon.relay_files import relay_file
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "systemd/qkdd@.service"
-MAX_EXPOSURE = 1.5
+LANES = ROOT / "systemd/lanes.conf"
+MAX_EXPOSURE, MAX_EXPOSURE_WITH_LANES = 1.5, 1.7
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="no systemd-analyze here: apt install systemd"
@@ -57,6 +58,19 @@ def test_systemd_rates_the_exposure_of_the_sandbox_as_promised() -> None:
         "security", "--offline=true", f"--threshold={int(10 * MAX_EXPOSURE)}", str(UNIT)
     )
     assert strict.returncode == 0, strict
+
+
+@needs_systemd
+def test_the_drop_in_for_lanes_lets_the_relay_ask_the_kernel_for_its_clock(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text() + LANES.read_text())
+    done = analyze("security", "--offline=true", str(unit))
+    assert "adjtimex is allowed" in done.stdout, done
+    assert re.search(r"ProtectClock=.*may write to the hardware clock", done.stdout), done
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found is not None
+    assert float(found[1]) <= MAX_EXPOSURE_WITH_LANES
+    assert "CAP_SYS_TIME" not in UNIT.read_text() + LANES.read_text().partition("[Service]")[2]
 
 
 def test_the_unit_keeps_keys_out_of_dumps_and_swap_and_light_off_after_any_end() -> None:
