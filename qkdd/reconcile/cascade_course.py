@@ -60,7 +60,9 @@ class Course:
             plan.closing_stages(depth) if closing else plan.stages(qber_ppm, depth, self._settings),
             first_pass=MAIN_PASSES + plan.CLOSING_PASSES * (self._closings - 1) if closing else 0,
             even=closing,
-            budget=plan.budget(qber_ppm, self.now.size, self._settings),
+            budget=plan.closing_budget(self._settings)
+            if closing
+            else plan.budget(qber_ppm, self.now.size, self._settings),
             corrects=self._corrects,
         )
 

@@ -28,15 +28,20 @@ class Point:
     """One way to trade parities for round trips.
 
     ``first``, ``second``: millionths of errors expected in a block of the first and second pass;
-    ``budget``: share of the expected errors, in thousandths, that may be asked for in one step.
+    ``budget``: share of the expected errors, in thousandths, that may be asked for in one step;
+    ``closing``: parities that a step of a closing search may ask for, while all the batch waits.
     """
 
     first: int
     second: int
     budget: int
+    closing: int
 
 
-POINTS = {"few-rounds": Point(640_000, 1_450_000, 50), "short": Point(700_000, 2_900_000, 3)}
+POINTS = {
+    "few-rounds": Point(640_000, 1_450_000, 70, 1024),
+    "short": Point(700_000, 2_900_000, 3, 64),
+}
 """Found by trying (`python -m benchmarks.cascade`)."""
 
 
@@ -85,6 +90,10 @@ def budget(qber_ppm: int, n_bits: int, settings: ReconcileSettings) -> int:
     return (
         n_bits * max(qber_ppm, FEWEST_ERRORS_PPM) * POINTS[settings.cascade_point].budget // 10**9
     )
+
+
+def closing_budget(settings: ReconcileSettings) -> int:
+    return POINTS[settings.cascade_point].closing
 
 
 def closing_stages(depth: int) -> tuple[tuple[int, ...], ...]:
