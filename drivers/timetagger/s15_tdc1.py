@@ -33,11 +33,13 @@ SILENCE_TIMEOUT_S = 1.0
 """Even in the dark a dummy event comes every 140 ms: after a flush this silence is a fault."""
 PAUSE_S = 0.2
 """Between two reads: one that finds the caches cold costs nearly the same whether it brings a tag
-or ten thousand. Below `STALL_S`, and shorter while so much comes that it would not have room."""
+or ten thousand. Below `STALL_S`, and shorter while so much comes that it would fill more than half
+of its room."""
 FEW_BYTES_PER_S = 100
 """At a lower rate there is no pause: dummy events alone, which make 30 bytes a second, are to be
 met as they come, for the sake of `WrapWatch`."""
-GATHER_BYTES = 1 << 18
+GATHER_BYTES = 1 << 19
+"""If more has come, it is taken at once when these have been decoded."""
 TAKE_BYTES = 1 << 17
 PIECE_BYTES = 120 << 10
 """Of each `TagBlock`: its times take twice as much, which stays in the caches and, as it is less
@@ -166,8 +168,8 @@ class S15Tdc1:
         self._read_s += since_s
         n_bytes = len(self._received)
         self._pause_s = 0.0
-        if n_bytes > FEW_BYTES_PER_S * since_s:
-            self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / n_bytes)
+        if empty and n_bytes > FEW_BYTES_PER_S * since_s:
+            self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / (2 * n_bytes))
         return empty
 
     async def _wait_for_bytes(self) -> None:
