@@ -25,6 +25,7 @@ from qkdd.base.secret import Secret
 from qkdd.config import Link, Relay, host_and_port
 from qkdd.daemon import metrics
 from qkdd.daemon.audit import audited
+from qkdd.daemon.beat import next_beat
 from qkdd.daemon.clock import Clock
 from qkdd.daemon.control import Control
 from qkdd.daemon.distil import DistilSettings
@@ -56,7 +57,6 @@ STRANGERS = stat.S_IRWXO | stat.S_IWGRP
 of a credential so."""
 SWITCH_INTERVAL_S = 0.0005
 """The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
-GATHER_EVERY_S = 1.0
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 MAPPED_FROM_BYTES = 256 * 1024
 KEPT_FREE_BYTES = 2 * 1024 * 1024
@@ -320,7 +320,7 @@ async def _gather(
     task_status.started()
     told = ""
     while True:
-        await trio.sleep(GATHER_EVERY_S)
+        await next_beat()
         try:
             await _ask_accounts(store, accounts)
             told = ""

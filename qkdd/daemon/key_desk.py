@@ -12,6 +12,7 @@ import trio
 from qkdd.base.errors import LinkLost, QkdError
 from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
+from qkdd.daemon.beat import next_beat
 from qkdd.daemon.block_commit import BlockCommits
 from qkdd.daemon.key_turn import Turn, Wanted, answered_ids, take_turn
 from qkdd.daemon.mailbox import Mailbox, all_waiting
@@ -53,7 +54,6 @@ KEY_MESSAGES = (
     StoreAgreed,
 )
 HELD_TIMEOUT_S = 5.0
-CONFIRM_EVERY_S = 1.0
 CONFIRM_PAUSE_S = 0.02
 """Between two full messages of fates: settling them all at once would keep applications waiting."""
 EXPIRE_EVERY_S = 60.0
@@ -170,8 +170,10 @@ class KeyDesk:
         """Tell the peer, once a second, what became of the keys it holds."""
         await self._agreed.wait()
         while True:
-            n_keys = await self._confirm_some()
-            await trio.sleep(CONFIRM_PAUSE_S if n_keys == CONFIRM_BATCH else CONFIRM_EVERY_S)
+            if await self._confirm_some() == CONFIRM_BATCH:
+                await trio.sleep(CONFIRM_PAUSE_S)
+            else:
+                await next_beat()
 
     async def _confirm_some(self) -> int:
         """Tell the fates of up to CONFIRM_BATCH keys; return of how many."""

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from qkdd.base.errors import StoreError
+from qkdd.daemon.beat import next_beat
 from qkdd.daemon.service_manager import ServiceManager, status_line
 from qkdd.daemon.store_service import StoreService
 
@@ -57,7 +58,7 @@ async def ask_store(store: StoreService, loop: Loop) -> None:
             except StoreError as error:
                 log.debug("store refuses", reason=str(error))
             loop.turn()
-            await trio.sleep(1.0)
+            await next_beat()
 
 
 async def tell_life(
