@@ -68,7 +68,7 @@ class KeyOffice:
         peer, limits = self._home(request.slave), self._limits
         view = self._lane_to_send(request.master, request.slave)
         if view is not None:
-            return self._lanes.status(view, request, limits)
+            return self._lanes.status(view, request, limits, self._max_sae_ids)
         trusted = 0
         if peer != self._node and peer not in self._links:
             trusted = self._hops.n_relays({request.slave: peer})

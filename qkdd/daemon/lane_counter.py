@@ -71,7 +71,9 @@ class LaneCounter:
         """Tell whether ``master`` is the application that the lane's keys are for to send with."""
         return self._homes.get(master) == view.settings.route[0]
 
-    def status(self, view: LaneView, request: StatusRequest, limits: StoreSettings) -> Status:
+    def status(
+        self, view: LaneView, request: StatusRequest, limits: StoreSettings, max_sae_ids: int
+    ) -> Status:
         """Fill in Table 9 for a lane: the keys that are READY, now or ahead, of 256 bits each."""
         now_s, lane = self._utc_s(), view.settings
         n_ahead = view.epochs.n_ahead(now_s)
@@ -87,7 +89,7 @@ class LaneCounter:
             max_key_per_request=min(limits.max_keys_per_request, view.epochs.window + 1),
             max_key_size=UNIT_BITS,
             min_key_size=UNIT_BITS,
-            max_SAE_ID_count=0,
+            max_SAE_ID_count=max_sae_ids,  # those keys go by hops
             status_extension=StatusExtension(
                 qkdd_class="relayed" if view.n_relays_trusted else "direct",
                 qkdd_relays_trusted=view.n_relays_trusted,
@@ -103,13 +105,12 @@ class LaneCounter:
         Raises
         ------
         HttpError
-            The lane has no such keys.
-            Or it has none now: 503.
+            400 if the lane never gives such keys, 503 if it has none now.
         OutOfKey
             The clock is not to be trusted.
         """
         lane, most = view.settings, view.epochs.window + 1
-        if request.size_bits != UNIT_BITS:
+        if request.sized and request.size_bits != UNIT_BITS:
             raise HttpError(
                 400,
                 f"size {request.size_bits}: keys of lane {lane.id} for these SAEs have "

@@ -3,7 +3,7 @@
 Pure: the caller's SAE ID comes from its certificate, never from anything read here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from uuid import UUID
@@ -44,6 +44,8 @@ class EncRequest:
     size_bits: int
     max_relays: int | None = None
     """Keys that trust more are refused; None: any number."""
+    sized: bool = field(default=True, compare=False)
+    """Whether the master named the size; else it is the default, and a lane has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,14 @@ def _enc_request(
             400, f"number {asked.number} is outside 1 to {limits.max_keys_per_request} keys"
         )
     additional = _additional(asked, master, slave, settings)
-    return EncRequest(master, (slave, *additional), asked.number, size_bits, max_relays)
+    return EncRequest(
+        master,
+        (slave, *additional),
+        asked.number,
+        size_bits,
+        max_relays,
+        sized=asked.size is not None,
+    )
 
 
 def _additional(

@@ -60,6 +60,13 @@ def test_the_calls_of_the_standard_are_read() -> None:
     assert [str(one) for one in dec.key_ids] == [ID_1, ID_2]
 
 
+def test_a_size_that_was_not_named_is_known_as_such() -> None:
+    for path, sized in (("beta/enc_keys", False), ("beta/enc_keys?size=256", True)):
+        asked = ask("GET", path)
+        assert isinstance(asked, EncRequest)
+        assert (asked.size_bits, asked.sized) == (256, sized)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
