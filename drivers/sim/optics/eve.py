@@ -61,39 +61,40 @@ class Scene:
 def scene_with(light: Light, attack: Attack | None) -> Scene:
     """The light as it arrives, with her in the fibre or not."""
     honest = rates(light.levels, light.ports)
-    share = 0.0 if attack is None else attack.fraction
-    below = round(share * ATTACK_SCALE)
+    hers, resends, one_each, shift_ps = honest, False, False, 0.0
     match None if attack is None else attack.kind:
         case "intercept-resend":
-            hers, eve = honest, Eve(attacked_below=below, rungs=NO_RUNGS, resends=True)
+            resends = True
         case "photon-number-splitting":
-            hers = rates(relative(light, [more_than_one(mu) for mu in light.mus]), light.ports)
-            eve = Eve(attacked_below=below, rungs=NO_RUNGS, one_each=True)
+            sent = [more_than_one(mu) for mu in light.mus]
+            hers, one_each = rates(relative(light, sent), light.ports), True
         case "blinding-naive":
-            hers = rates(relative(light, [-math.expm1(-mu) for mu in light.mus]), light.ports)
-            eve = Eve(attacked_below=below, rungs=NO_RUNGS, one_each=True)
+            sent = [-math.expm1(-mu) for mu in light.mus]
+            hers, one_each = rates(relative(light, sent), light.ports), True
         case "blinding-careful":
-            hers, eve = honest, Eve(attacked_below=below, rungs=NO_RUNGS, one_each=True)
+            one_each = True
         case "time-shift":
             hers = honest * np.array([1.0, 1.0 / UNLIKE, 1.0, 1.0 / UNLIKE])
             shift_ps = SHIFT_PERIODS * light.period_ps
-            eve = Eve(attacked_below=below, rungs=NO_RUNGS, shift_ps=shift_ps)
         case "after-gate":
-            hers = rates(light.levels, matched(light))
+            hers, resends, one_each = rates(light.levels, matched(light)), True, True
             shift_ps = AFTER_GATE_PERIODS * light.period_ps
-            eve = Eve(
-                attacked_below=below, rungs=NO_RUNGS, resends=True, one_each=True, shift_ps=shift_ps
-            )
         case _:  # nothing, or not in the fibre
-            return drawn(light.per_signal, honest, None, None)
+            return drawn(light.per_signal, honest, honest, None)
+    eve = Eve(
+        attacked_below=round(attack.fraction * ATTACK_SCALE) if attack else 0,
+        rungs=rungs(hers),
+        resends=resends,
+        one_each=one_each,
+        shift_ps=shift_ps,
+    )
     return drawn(light.per_signal, honest, hers, eve)
 
 
-def drawn(per_signal: float, honest: Chances, hers: Chances | None, eve: Eve | None) -> Scene:
+def drawn(per_signal: float, honest: Chances, hers: Chances, eve: Eve | None) -> Scene:
     """As many candidates as the brightest state needs, and the rungs that thin them."""
-    brightest = max(1.0, float(honest.sum(1).max()))
-    if hers is not None and eve is not None:
-        brightest = max(brightest, float(hers.sum(1).max()))
+    brightest = max(1.0, float(honest.sum(1).max()), float(hers.sum(1).max()))
+    if eve is not None:
         eve = replace(eve, rungs=rungs(hers / brightest))
     return Scene(per_signal * brightest, rungs(honest / brightest), eve)
 
@@ -141,9 +142,6 @@ def matched(light: Light) -> Chances:
         ports[state, mine] = light.ports[state, mine] / light.ports[state, mine].sum()
         ports[state, mine] *= 2.0 * shares[basis]
     return ports
-
-
-NO_RUNGS = np.zeros((16, 4), np.uint64)
 
 
 def power_factor(attack: Attack | None) -> float:

@@ -14,8 +14,6 @@ Turn = npt.NDArray[np.float64]
 """(3, 3), a rotation of the sphere."""
 
 STAYS: Turn = np.eye(3)
-AXES = {0: 0, 1: 1}
-"""Of the sphere, by basis."""
 
 
 def rotation(axis_rad: npt.NDArray[np.float64]) -> Turn:
@@ -91,12 +89,13 @@ def port_chances(
     chances : (4, 4)
         For state ``bit | basis << 1``, detectors ``basis << 1 | bit``; each row sums to 1.
     """
+    # basis 0 lies along S1, basis 1 along S2
     seen_along = (1.0 - 2.0 * misalignment) * turn
     shares = (key_basis_share, 1.0 - key_basis_share)
     chances = np.empty((4, 4))
     for state in range(4):
         for detector in range(4):
             sign = -1.0 if (state ^ detector) & 1 else 1.0
-            along = float(seen_along[AXES[detector >> 1], AXES[state >> 1]])
+            along = float(seen_along[detector >> 1, state >> 1])
             chances[state, detector] = shares[detector >> 1] * (1.0 + sign * along) / 2.0
     return np.clip(chances, 0.0, 1.0)
