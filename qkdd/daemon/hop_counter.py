@@ -1,6 +1,6 @@
 """Keys outside lanes for applications: drawn here, and carried to each slave's home by hops."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from qkdd.base.entropy import Entropy
@@ -60,20 +60,7 @@ class HopCounter:
                 f"{8 * MAX_MASKED_BYTES} bits in one request",
             )
         ids = [UUID(bytes=self._entropy(ID_BYTES), version=4) for _ in range(request.number)]
-        trusted = self.n_relays(homes)
-        orders = [
-            HopOrder(
-                transfer=self._entropy(ID_BYTES),
-                route=self.route(home),
-                n_relays=trusted,
-                master=request.master,
-                slaves=tuple(sae for sae, its in homes.items() if its == home),
-                n_bytes=n_bytes,
-                key_ids=b"".join(key_id.bytes for key_id in ids),
-            )
-            for home in dict.fromkeys(homes.values())
-            if home != self._node
-        ]
+        orders = self._orders(request, homes, ids)
         local = [sae for sae, home in homes.items() if home == self._node]
         with Secret.absorb(self._entropy(request.number * n_bytes)) as keys:
             await self._hops.carry(orders, keys, local)
@@ -82,7 +69,26 @@ class HopCounter:
                 DeliveredKey(
                     key_id,
                     Secret.from_bytes(text[number * n_bytes : (number + 1) * n_bytes]),
-                    n_relays=trusted,
+                    n_relays=orders[0].n_relays,
                 )
                 for number, key_id in enumerate(ids)
             ]
+
+    def _orders(
+        self, request: EncRequest, homes: Mapping[str, NodeId], ids: Sequence[UUID]
+    ) -> list[HopOrder]:
+        """Write an order for each home of a slave but this node."""
+        trusted = self.n_relays(homes)
+        return [
+            HopOrder(
+                transfer=self._entropy(ID_BYTES),
+                route=self.route(home),
+                n_relays=trusted,
+                master=request.master,
+                slaves=tuple(sae for sae, its in homes.items() if its == home),
+                n_bytes=request.size_bits // 8,
+                key_ids=b"".join(key_id.bytes for key_id in ids),
+            )
+            for home in dict.fromkeys(homes.values())
+            if home != self._node
+        ]

@@ -106,6 +106,11 @@ class HopNode:
     def keys_came(self, neighbour: str, message: HopKeys, pads: Sequence[Secret]) -> list[Action]:
         """Take keys whose pads were read, and consumed on disk; wipes the pads."""
         self.check(neighbour, message)
+        wrong = [len(pad) for pad in pads if len(pad) != message.n_bytes]
+        if wrong:
+            for pad in pads:
+                pad.wipe()
+            raise PeerError(f"HopKeys: a pad of {wrong[0]} bytes for keys of {message.n_bytes}")
         order = HopOrder(
             message.transfer,
             message.route,

@@ -100,6 +100,9 @@ async def test_pads_that_were_not_announced_or_were_used_are_the_neighbours_faul
     async with relay_row(tmp_path, nodes="ab") as row:
         good = keys_under(await pads_from_a(row, 1))
         desk = row.stations["b"].hops
+        long = keys_under(await pads_from_a(row, 1), n_bytes=16, masked=bytes(16))
+        with pytest.raises(PeerError, match="a pad of 8 bytes for keys of 16"):
+            await desk._keys_came(NodeId("a"), long)
         for pads in (os.urandom(16), good.pads[:15] + b"\0"):
             with pytest.raises(PeerError, match="pads that are not held"):
                 await desk._keys_came(NodeId("a"), msgspec.structs.replace(good, pads=pads))
