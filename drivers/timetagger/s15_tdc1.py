@@ -33,8 +33,7 @@ SILENCE_TIMEOUT_S = 1.0
 """Even in the dark a dummy event comes every 140 ms: after a flush this silence is a fault."""
 PAUSE_S = 0.2
 """Between two reads: one that finds the caches cold costs nearly the same whether it brings a tag
-or ten thousand. Below `STALL_S`, and shorter while so much comes that it would fill more than half
-of its room."""
+or ten thousand. Shorter while so much comes that it would fill more than half of its room."""
 FEW_BYTES_PER_S = 100
 """At a lower rate there is no pause: dummy events alone, which make 30 bytes a second, are to be
 met as they come, for the sake of `WrapWatch`."""
@@ -158,7 +157,8 @@ class S15Tdc1:
         A cancel loses no byte.
         """
         await trio.sleep_until(self._read_s + self._pause_s)
-        if trio.current_time() - self._read_s > STALL_S:
+        # What comes in a pause has room: only what comes after it can be lost.
+        if trio.current_time() - self._read_s > self._pause_s + STALL_S:
             self._watch.stalled(trio.current_time())
         empty = self._take_waiting()
         if not self._received:
