@@ -83,6 +83,12 @@ def describe(link: LinkSnapshot) -> str:
     ]
     if link.tap_ratio is not None:
         lines.append(f"  tap        {link.tap_ratio:.4f} of its calibration")
+    if (held := link.polarization) is not None:
+        voltages = ", ".join(f"{mv / 1000:+.3f}" for mv in held.voltages_mv)
+        lines.append(
+            f"  polarised  {held.state}{f' - {held.reason}' if held.reason else ''}; "
+            f"{held.n_steps} steps, now {voltages or '-'} V"
+        )
     if link.role == "receiver":
         odd = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in link.odd_clicks.items())
         lines.append(f"  odd clicks {odd}")

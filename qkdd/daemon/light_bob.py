@@ -33,6 +33,7 @@ from qkdd.station.messages import (
     RunReady,
     RunStopped,
 )
+from qkdd.station.polarization import PolarizationKeeper
 from qkdd.watch.sight import Tally
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,9 @@ class BobLight:
         *,
         entropy: Entropy,
         first_block: BlockNo,
+        keeper: PolarizationKeeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._settings = settings
         self._receiver: LightReceiver
         self._send = send
@@ -94,6 +97,8 @@ class BobLight:
             while True:
                 tags = await tagger.read()
                 self._status.light.turn()
+                if self._keeper is not None:
+                    self._keeper.tags_read()
                 await self._obey()
                 for event in await self._feed(tags):
                     await self._handle(event)
@@ -204,6 +209,8 @@ class BobLight:
     async def _measure(self, event: CalibrationMeasured) -> None:
         """Report about once a second: a message costs 16 bytes of authentication key."""
         assert self._run is not None
+        if self._keeper is not None:
+            self._keeper.measured(event.matched, event.errors)
         self._measured.append(event)
         if len(self._measured) < REPORT_FRAMES:
             return
@@ -232,6 +239,8 @@ class BobLight:
         """Forget the run; its block that has not ended is void."""
         self._search_ends_s = None
         self._measured.clear()
+        if self._keeper is not None:
+            self._keeper.run_ended()
         if self._sifter is not None:
             self._status.gave_up(f"its run ended: {reason or 'a new one begins'}")
             self._sifter.wipe()

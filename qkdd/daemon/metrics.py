@@ -11,6 +11,7 @@ from pathlib import Path
 from qkdd.daemon.lane_metrics import add_lane
 from qkdd.daemon.metrics_page import Page
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.station.polarization import HOLDING
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PATH = "/metrics"
@@ -102,6 +103,21 @@ def _light(page: Page, link: LinkSnapshot) -> None:
         link.tap_ratio,
         **name,
     )
+    if link.polarization is not None:
+        page.gauge(
+            "qkdd_link_polarization_held",
+            "1 if the polarisation controller's feedback loop holds it.",
+            int(link.polarization.state == HOLDING),
+            **name,
+        )
+        for channel, voltage_mv in enumerate(link.polarization.voltages_mv, 1):
+            page.gauge(
+                "qkdd_link_polarization_mv",
+                "Of the polarisation controller's channels.",
+                voltage_mv,
+                **name,
+                channel=str(channel),
+            )
     for basis, qber in (
         ("key", link.qber_calibration_key),
         ("test", link.qber_calibration_test),

@@ -40,7 +40,9 @@ from qkdd.net.peer import PeerSession
 from qkdd.reconcile import messages as reconcile_messages
 from qkdd.sift import messages as sift_messages
 from qkdd.station import messages as run_messages
+from qkdd.station.polarization import PolarizationFacts, PolarizationKeeper
 from qkdd.station.receiver import open_receiver
+from qkdd.station.settings import ReceiverSettings
 from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import open_transmitter
 
@@ -216,6 +218,7 @@ async def _bob(
         settings.plan, settings.intensities, end.config.frames, receiver_settings.watch, end.status
     )
     distiller = BobDistiller(ties, watchman)
+    keeper = _keeper(end, receiver_settings)
     light = BobLight(
         end.settings,
         session.send,
@@ -224,6 +227,7 @@ async def _bob(
         end.status,
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),
+        keeper=keeper,
     )
 
     async def look() -> None:
@@ -238,8 +242,28 @@ async def _bob(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(distiller.run, ended_out)
             nursery.start_soon(_light, end, look)
+            if keeper is not None:
+                nursery.start_soon(_keep_polarization, keeper)
     finally:
         wipe_waiting(ended_out)
+
+
+def _keeper(end: LinkEnd, settings: ReceiverSettings) -> PolarizationKeeper | None:
+    """Make the feedback loop of the polarisation, where there is a controller."""
+    if settings.polarization is None:
+        return None
+
+    def told(facts: PolarizationFacts) -> None:
+        end.status.polarization = facts
+
+    plan = end.settings.plan
+    frame_s = plan.frame_pulses / plan.pulse_rate_hz
+    return PolarizationKeeper(settings.polarization, frame_s=frame_s, tell=told)
+
+
+async def _keep_polarization(keeper: PolarizationKeeper) -> None:
+    """Hold the polarisation; without its controller the light goes on as it is."""
+    await supervise("polarization", keeper.run, restart_on=(InstrumentError,), failed=keeper.failed)
 
 
 async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:

@@ -14,6 +14,7 @@ from qkdd.base.counts import ByIntensity
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.watchdog import Loop
 from qkdd.keys.epsilon_book import EpsilonYear
+from qkdd.station.polarization import PolarizationFacts
 
 RATE_WINDOW_S = 64.0
 STALE_S = 4 * RATE_WINDOW_S
@@ -84,6 +85,8 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Of the receiver since its start: double, cross, out_of_gate, dead (docs/security.md)."""
     tap_ratio: float | None
     """The tap's last reading over its calibration; at a transmitter that has one."""
+    polarization: PolarizationFacts | None
+    """Of a receiver that has a polarisation controller."""
     n_alarms: int
     """Blocks that a monitor of the receiver threw away since the start."""
     alarm: str | None
@@ -137,6 +140,7 @@ class LinkStatus:
         default_factory=lambda: {"double": 0, "cross": 0, "out_of_gate": 0, "dead": 0}
     )
     tap_ratio: float | None = None
+    polarization: PolarizationFacts | None = None
     n_alarms: int = 0
     alarm: str | None = None
     last_block: BlockFacts | None = None
@@ -228,6 +232,7 @@ class LinkStatus:
             n_blocks_void=self.n_blocks_void,
             odd_clicks=dict(self.odd_clicks),
             tap_ratio=self.tap_ratio,
+            polarization=self.polarization,
             n_alarms=self.n_alarms,
             alarm=self.alarm,
             last_block=self.last_block,

@@ -10,6 +10,7 @@ from drivers.catalogue import (
     ATTENUATORS,
     ENCODERS,
     LASERS,
+    POLARIZATION_CONTROLLERS,
     POWER_METERS,
     TIME_TAGGERS,
     check_way,
@@ -74,6 +75,18 @@ class TransmitterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         check_instrument("encoder", self.encoder, ENCODERS)
 
 
+class PolarizationSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A controller that undoes what the fibre does to the polarisation."""
+
+    half_wave_mv: Annotated[float, Meta(ge=10, le=100_000)]
+    """Turns the Poincare sphere by half a turn (measured at the light's wavelength)."""
+    max_qber: Annotated[float, Meta(ge=0.04, lt=0.45)] = 0.05
+    """Of a basis' calibration bits; above it the polarisation is not held."""
+
+    def __post_init__(self) -> None:
+        check_instrument("polarization controller", self, POLARIZATION_CONTROLLERS)
+
+
 class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tagger: Instrument
     key0_channel: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -81,6 +94,7 @@ class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     test0_channel: Annotated[int, Meta(ge=1, le=64)] = 3
     test1_channel: Annotated[int, Meta(ge=1, le=64)] = 4
     watch: WatchSettings = WatchSettings()
+    polarization: PolarizationSettings | None = None
 
     def __post_init__(self) -> None:
         check_instrument("time tagger", self.tagger, TIME_TAGGERS)

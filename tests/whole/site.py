@@ -137,6 +137,7 @@ async def open_site(
     seed: int = 1,
     attack: tuple[str, float] | None = None,
     more: Mapping[str, str] | None = None,
+    alter_lab: Callable[[str], str] = lambda text: text,
 ) -> AsyncIterator[Site]:
     """Write a site's files, start its laboratory if it is ``lit``, and end all that was started.
 
@@ -144,6 +145,7 @@ async def open_site(
     instruments are nowhere.
     """
     lab_file = write_lab(Experiment(folder, km, seed, attack))
+    lab_file.write_text(alter_lab(lab_file.read_text()))
     write_pki(folder)
     lab, resources = None, nowhere(folder)
     if lit:

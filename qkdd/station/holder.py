@@ -1,0 +1,185 @@
+"""Hold the polarisation: errors of calibration segments in, voltages of the squeezers out.
+
+One channel after the other is moved a little up and down. A squeezer turns the Poincare sphere in
+proportion to its voltage, so that the sum J of both bases' error rates is a cosine of it: nothing
+else is known of the fibre, and nothing of which axis a channel turns about.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from qkdd.frames.calibration import significantly_above
+
+EXCURSION_RAD = 0.05
+"""Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.12 % of errors, both
+bases together. A slope is known well enough when its noise costs no more than that."""
+
+SEEK_RAD = 0.3
+"""While the light is bad. At the best voltage it adds 2 % of errors to the basis that it turns:
+less than the limit, or the end of the search would not be seen."""
+
+SIGNIFICANT_SIGMA = 4.0
+"""A slope so far beyond its noise is acted on at once: by chance once in 16,000 looks."""
+
+
+@dataclass(slots=True)
+class Side:
+    """What was counted with one channel to one side; by basis."""
+
+    matched: list[int] = field(default_factory=lambda: [0, 0])
+    errors: list[int] = field(default_factory=lambda: [0, 0])
+
+    def add(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
+        for basis in range(2):
+            self.matched[basis] += matched[basis]
+            self.errors[basis] += errors[basis]
+
+    def rate(self, basis: int) -> tuple[float, float]:
+        """Return the error rate and the variance of its estimate (Laplace's rule)."""
+        n = self.matched[basis] + 2
+        rate = (self.errors[basis] + 1) / n
+        return rate, rate * (1.0 - rate) / n
+
+
+@dataclass(frozen=True, slots=True)
+class Squeezers:
+    """What the controller can do. Channels turn by half a turn per ``half_wave_mv``."""
+
+    lowest_mv: int
+    highest_mv: int
+    half_wave_mv: float
+
+    def rad_to_mv(self, angle_rad: float) -> float:
+        return angle_rad * self.half_wave_mv / math.pi
+
+    def fold(self, voltage_mv: float, margin_mv: float) -> float:
+        """Return a voltage inside the range, by whole turns of the sphere; else at the rail."""
+        turn_mv = 2.0 * self.half_wave_mv
+        lowest_mv, highest_mv = self.lowest_mv + margin_mv, self.highest_mv - margin_mv
+        if highest_mv - lowest_mv < turn_mv:
+            return min(max(voltage_mv, lowest_mv), highest_mv)
+        if voltage_mv > highest_mv:
+            voltage_mv -= turn_mv * math.ceil((voltage_mv - highest_mv) / turn_mv)
+        elif voltage_mv < lowest_mv:
+            voltage_mv += turn_mv * math.ceil((lowest_mv - voltage_mv) / turn_mv)
+        return min(max(voltage_mv, lowest_mv), highest_mv)  # rounding
+
+    def apart(self, voltages_mv: tuple[float, ...]) -> tuple[float, ...]:
+        """Move four squeezers out of where they cannot turn about circular light.
+
+        They stand at 0, 45, 0 and 45 degrees. If the second and the third turn by nothing or half
+        a turn, all four axes lie in one plane. The second a quarter of a turn on and the fourth
+        back undo each other while the third is at rest, and then the axes are three at right
+        angles.
+        """
+        if len(voltages_mv) != 4:
+            return voltages_mv
+        _, second, third, _ = (math.sin(math.pi * mv / self.half_wave_mv) for mv in voltages_mv)
+        if math.hypot(second, third) > 0.5:
+            return voltages_mv
+        quarter_mv = self.half_wave_mv / 2.0
+        return (
+            voltages_mv[0],
+            self.fold(voltages_mv[1] + quarter_mv, 0.0),
+            voltages_mv[2],
+            self.fold(voltages_mv[3] - quarter_mv, 0.0),
+        )
+
+
+class PolarizationHolder:
+    """Descends the errors, one channel at a time; steps follow the noise of what was counted.
+
+    Per channel and basis, with excursions of d to both sides, the slope of the error rate is
+    ``g = (e+ - e-) / (2 d)`` and its variance the counting noise's. Near the best voltage the
+    curvature of J in the angle of any turn is between 1/2 and 1, so a step of -g does not
+    overshoot. It is shrunk by ``1 - var(g) / g^2`` (positive-part James-Stein): noise alone moves
+    next to nothing. A basis is acted on when its slope is significant, or known well enough.
+    """
+
+    def __init__(
+        self, squeezers: Squeezers, voltages_mv: tuple[int, ...], *, max_qber: float
+    ) -> None:
+        self._squeezers = squeezers
+        self._max_qber = max_qber
+        self._centre_mv = list(squeezers.apart(tuple(float(mv) for mv in voltages_mv)))
+        self._channel = 0
+        self._seeking = False
+        self.n_steps = 0
+        self._low = True
+        self._n_taken = 0
+        self._begin_visit()
+
+    @property
+    def voltages_mv(self) -> tuple[int, ...]:
+        """What the channels shall be at now, the excursion included."""
+        shift_mv = self._squeezers.rad_to_mv(self._excursion_rad) * (-1 if self._low else 1)
+        voltages_mv = [round(mv) for mv in self._centre_mv]
+        voltages_mv[self._channel] = round(self._centre_mv[self._channel] + shift_mv)
+        return tuple(voltages_mv)
+
+    @property
+    def centre_mv(self) -> tuple[int, ...]:
+        """The best voltages known, without the excursion."""
+        return tuple(round(mv) for mv in self._centre_mv)
+
+    @property
+    def seeking(self) -> bool:
+        """The error rate of a basis is above the limit beyond chance: excursions are wide."""
+        return self._seeking
+
+    def take(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
+        """Take what was counted at :attr:`voltages_mv`, by basis; which then may change."""
+        self._sides[self._low].add(matched, errors)
+        self._n_taken += 1
+        # low, high, high, low: a steady drift shows on both sides alike
+        self._low = self._n_taken % 4 in (0, 3)
+        if self._n_taken % 2 == 0:
+            self._decide()
+
+    def _begin_visit(self) -> None:
+        self._excursion_rad = SEEK_RAD if self._seeking else EXCURSION_RAD
+        margin_mv = self._squeezers.rad_to_mv(self._excursion_rad)
+        centre_mv = self._centre_mv[self._channel]
+        self._centre_mv[self._channel] = self._squeezers.fold(centre_mv, margin_mv)
+        self._sides = {True: Side(), False: Side()}
+        self._low = True
+        self._n_taken = 0
+
+    def _decide(self) -> None:
+        if not self._seeking and self._too_bad():
+            self._seeking = True
+            self._begin_visit()
+            return
+        slopes = [self._slope(basis) for basis in range(2)]
+        significant = [g * g > SIGNIFICANT_SIGMA**2 * variance for g, variance in slopes]
+        known = [variance <= self._excursion_rad**2 for _, variance in slopes]
+        if not any(significant) and not all(known):
+            return
+        step_rad = sum(
+            -g * max(0.0, 1.0 - variance / (g * g))
+            for (g, variance), clear, enough in zip(slopes, significant, known, strict=True)
+            if g != 0.0 and (clear or enough)
+        )
+        too_bad = self._too_bad()
+        self._centre_mv[self._channel] += self._squeezers.rad_to_mv(step_rad)
+        self._begin_visit()  # folds the channel that has moved
+        self.n_steps += step_rad != 0.0
+        self._seeking = too_bad
+        self._channel = (self._channel + 1) % len(self._centre_mv)
+        self._begin_visit()
+
+    def _too_bad(self) -> bool:
+        """Say whether one basis' errors of this visit are above the limit beyond chance."""
+        for basis in range(2):
+            matched = sum(side.matched[basis] for side in self._sides.values())
+            errors = sum(side.errors[basis] for side in self._sides.values())
+            if significantly_above(errors, matched, self._max_qber):
+                return True
+        return False
+
+    def _slope(self, basis: int) -> tuple[float, float]:
+        """Return the slope of a basis' error rate per rad, and its variance."""
+        high, high_variance = self._sides[False].rate(basis)
+        low, low_variance = self._sides[True].rate(basis)
+        width_rad = 2.0 * self._excursion_rad
+        return (high - low) / width_rad, (high_variance + low_variance) / width_rad**2

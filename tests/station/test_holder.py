@@ -1,0 +1,84 @@
+"""The feedback loop of the polarisation, against a fibre that turns."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.polarization import MAX_QBER, MISALIGNMENT, Loop
+from drivers.sim.optics.polarization import squeezers as turn_of
+from qkdd.station.holder import EXCURSION_RAD, PolarizationHolder, Squeezers
+
+RANGE = Squeezers(-5000, 5000, 2000.0)
+BRIGHT = {"key_per_s": 7000.0, "test_per_s": 250.0}
+
+
+def test_a_fibre_at_rest_costs_next_to_nothing_but_the_excursion() -> None:
+    rates = Loop(3, drift=0.0, **BRIGHT).run(3_000)
+    added = rates[500:].mean(axis=0) - MISALIGNMENT
+    assert max(added) < 3 * EXCURSION_RAD**2 / 2
+    assert min(added) > 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_drifting_fibre_is_held_where_it_would_be_lost_without(seed: int) -> None:
+    held = Loop(seed, drift=0.003, **BRIGHT).run(10_000)[1000:] - MISALIGNMENT
+    assert held.mean(axis=0).max() < 0.003  # free: 0.003^2 * 10,000 s is a twentieth of chaos
+    assert held.max() < MAX_QBER
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_from_any_turn_of_the_fibre_the_light_is_found_within_ten_minutes(seed: int) -> None:
+    loop = Loop(seed, drift=0.001, is_unknown=True, **BRIGHT)
+    assert max(loop.second()) > MAX_QBER
+    rates = loop.run(600)
+    assert rates[-60:].mean(axis=0).max() < MAX_QBER
+    assert not loop.holder.seeking
+
+
+def test_without_a_count_nothing_moves() -> None:
+    holder = PolarizationHolder(RANGE, (0, 0, 0, 0), max_qber=MAX_QBER)
+    centre = holder.centre_mv
+    for _ in range(1_000):
+        holder.take((0, 0), (0, 0))
+    assert holder.centre_mv == centre
+    assert holder.n_steps == 0
+
+
+@given(
+    found=st.tuples(*[st.integers(-5000, 5000)] * 4),
+    counts=st.lists(
+        st.tuples(*[st.tuples(st.integers(0, 5000), st.floats(0, 1))] * 2), max_size=60
+    ),
+)
+def test_whatever_is_counted_no_voltage_leaves_the_range(
+    found: tuple[int, int, int, int], counts: list[tuple[tuple[int, float], tuple[int, float]]]
+) -> None:
+    holder = PolarizationHolder(RANGE, found, max_qber=MAX_QBER)
+    for (key, key_rate), (test, test_rate) in counts:
+        holder.take((key, test), (round(key * key_rate), round(test * test_rate)))
+        for voltages_mv in (holder.voltages_mv, holder.centre_mv):
+            assert all(-5000 <= mv <= 5000 for mv in voltages_mv)
+
+
+@given(voltage_mv=st.floats(-20_000, 20_000), margin_mv=st.floats(0, 900))
+def test_a_fold_is_whole_turns_of_the_sphere(voltage_mv: float, margin_mv: float) -> None:
+    folded = RANGE.fold(voltage_mv, margin_mv)
+    assert abs(folded) <= 5000 - margin_mv
+    turns = (folded - voltage_mv) / 4000.0
+    assert turns == pytest.approx(round(turns), abs=1e-9)
+
+
+def test_a_range_of_less_than_a_turn_ends_at_its_rail() -> None:
+    assert Squeezers(-1000, 1000, 2000.0).fold(1_500.0, 100.0) == 900.0
+
+
+def test_moving_squeezers_apart_leaves_the_light_as_it_is() -> None:
+    found = (0.0, 0.0, 0.0, 400.0)
+    apart = RANGE.apart(found)
+    assert apart != found
+    before, after = (
+        turn_of(tuple(np.pi * mv / 2000.0 for mv in voltages)) for voltages in (found, apart)
+    )
+    np.testing.assert_allclose(before, after, atol=1e-12)
+    assert RANGE.apart((0.0, 900.0, 0.0, 0.0)) == (0.0, 900.0, 0.0, 0.0)
