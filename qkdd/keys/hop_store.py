@@ -32,8 +32,16 @@ class HopStore(StoreCore):
         return self._hand_out(self._do(take))
 
     def hold_hop_keys(self, copies: HopCopies, now_s: int) -> None:
-        """Keep keys for their slaves; ValueError if one of these names is held already."""
-        self._do(lambda: self._hop_keys.hold(copies, now_s))
+        """Keep keys for their slaves; ValueError if one of these names is held already, be it as
+        that of a key of a link: a relay must not slip its own under the name of such a key."""
+
+        def hold() -> None:
+            for key_id in copies.key_ids:
+                if self._copies.row(key_id.bytes) is not None:
+                    raise ValueError(f"key {key_id} is held here already, as one of a link")
+            self._hop_keys.hold(copies, now_s)
+
+        self._do(hold)
 
     def burn_hop_keys(self, key_ids: Sequence[UUID]) -> int:
         """Forget those that are held here; return how many."""

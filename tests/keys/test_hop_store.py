@@ -118,6 +118,20 @@ def test_a_list_with_a_foreign_or_unknown_key_gives_none_and_uses_none(pair) -> 
     assert len(store.fetch_copies(held.key_ids, SLAVE, MASTER)) == 2
 
 
+def test_no_key_that_came_by_hops_takes_the_name_of_one_of_a_link(pair) -> None:
+    stocked(pair)
+    reservation = pair.alice.store.reserve_keys(LINK, 1, 256, MASTER, [SLAVE], NOW_S)
+    pair.alice.say(reservation.announcement)
+    pair.pump()
+    (key_id,) = (record.key_id for record in reservation.records)
+    (ours,) = pair.alice.store.deliver_to_master(LINK, [key_id])
+    false = HopCopies((key_id,), Secret(32), 0, MASTER, (SLAVE,))
+    with pytest.raises(ValueError, match="held here already"):
+        pair.bob.store.hold_hop_keys(false, NOW_S)
+    ((theirs, n_relays),) = pair.bob.store.fetch_copies([key_id], SLAVE, MASTER)
+    assert (bytes(theirs.reveal()), n_relays) == (bytes(ours.reveal()), 0)
+
+
 def test_copies_outlive_a_crash_and_no_file_has_what_was_fetched_burned_or_expired(pair) -> None:
     fetched, burned, expired = copies(), copies(), copies()
     for held in (fetched, burned, expired):
