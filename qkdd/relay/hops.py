@@ -90,6 +90,11 @@ class HopNode:
             raise PeerError(
                 f"HopKeys: {len(message.masked)} bytes for {n_keys} keys of {message.n_bytes}"
             )
+        if message.n_relays < len(message.route) - 2:
+            raise PeerError(
+                f"HopKeys: {message.n_relays} relays are said to be trusted, the route alone has "
+                f"{len(message.route) - 2}"
+            )
         if message.transfer in self._passing:
             raise PeerError(f"HopKeys: transfer {message.transfer.hex()} is known already")
 
@@ -105,12 +110,13 @@ class HopNode:
 
     def keys_came(self, neighbour: str, message: HopKeys, pads: Sequence[Secret]) -> list[Action]:
         """Take keys whose pads were read, and consumed on disk; wipes the pads."""
-        self.check(neighbour, message)
-        wrong = [len(pad) for pad in pads if len(pad) != message.n_bytes]
-        if wrong:
+        try:
+            self.check(neighbour, message)
+            _check_pads(message, pads)
+        except PeerError:
             for pad in pads:
                 pad.wipe()
-            raise PeerError(f"HopKeys: a pad of {wrong[0]} bytes for keys of {message.n_bytes}")
+            raise
         order = HopOrder(
             message.transfer,
             message.route,
@@ -255,6 +261,13 @@ def _count(ids: bytes, what: str) -> int:
     if rest or len(set(split_ids(ids))) != n_ids:
         raise PeerError(f"{len(ids)} bytes of {what} are not whole, or one is named twice")
     return n_ids
+
+
+def _check_pads(message: HopKeys, pads: Sequence[Secret]) -> None:
+    """Raise PeerError if the pads that the neighbour has named are not as long as its keys."""
+    wrong = [len(pad) for pad in pads if len(pad) != message.n_bytes]
+    if wrong:
+        raise PeerError(f"HopKeys: a pad of {wrong[0]} bytes for keys of {message.n_bytes}")
 
 
 def _burn(order: HopOrder, hop: int) -> Say:

@@ -64,7 +64,7 @@ async def answer(row: Row, message: HopAny) -> HopAny:
         ({"master": "gamma"}, "SAE gamma is not known as one of a"),
         ({"slaves": ("gamma",)}, "SAE gamma has not its home here"),
         ({"slaves": ("nobody",)}, "SAE nobody has not its home here"),
-        ({"route": ("a", "b", "x")}, "no link to x"),
+        ({"route": ("a", "b", "x"), "n_relays": 1}, "no link to x"),
     ],
 )
 async def test_keys_that_cannot_be_taken_are_refused_with_the_reason_and_not_held(

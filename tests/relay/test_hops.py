@@ -143,6 +143,7 @@ def test_a_relay_that_is_full_refuses_by_its_name_and_keeps_what_passes() -> Non
         {"pads": bytes(32)},
         {"slaves": ("beta", "beta")},
         {"slaves": ("beta", "alpha")},
+        {"n_relays": 0},
     ],
 )
 def test_keys_that_make_no_sense_are_the_neighbours_fault_and_change_nothing(
@@ -153,6 +154,27 @@ def test_keys_that_make_no_sense_are_the_neighbours_fault_and_change_nothing(
     with pytest.raises(PeerError):
         node.keys_came("a", msgspec.structs.replace(GOOD, **wrong), [Secret(8), Secret(8)])
     assert node.n_passing == 0
+
+
+@pytest.mark.parametrize("sizes", [(8, 16), (7, 8), (16, 16)])
+def test_pads_of_another_length_than_the_keys_are_the_neighbours_fault_and_are_wiped(
+    sizes: tuple[int, int],
+) -> None:
+    node = HopNode("b")
+    pads = [Secret(size) for size in sizes]
+    with pytest.raises(PeerError, match=r"a pad of \d+ bytes for keys of 8"):
+        node.keys_came("a", GOOD, pads)
+    assert node.n_passing == 0
+    assert all(pad.wiped for pad in pads)
+
+
+def test_pads_of_a_transfer_that_came_before_are_wiped() -> None:
+    node = HopNode("b")
+    node.keys_came("a", GOOD, [Secret(8), Secret(8)])
+    pads = [Secret(8), Secret(8)]
+    with pytest.raises(PeerError, match="known already"):
+        node.keys_came("a", GOOD, pads)
+    assert all(pad.wiped for pad in pads)
 
 
 def test_a_transfer_comes_once_and_only_the_next_node_answers_for_it() -> None:
@@ -200,9 +222,12 @@ messages = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "c", "d"]), messages), max_size=8))
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "c", "d"]), messages), max_size=8),
+    st.integers(8, 16),
+)
 def test_no_words_of_a_neighbour_cause_anything_but_a_peer_error(
-    words: list[tuple[str, HopAny]],
+    words: list[tuple[str, HopAny]], n_pad_bytes: int
 ) -> None:
     node = HopNode("b")
     for neighbour, message in words:
@@ -210,7 +235,7 @@ def test_no_words_of_a_neighbour_cause_anything_but_a_peer_error(
             if isinstance(message, HopKeys):
                 node.check(neighbour, message)
                 n_keys = len(message.key_ids) // 16
-                node.keys_came(neighbour, message, [Secret(message.n_bytes) for _ in range(n_keys)])
+                node.keys_came(neighbour, message, [Secret(n_pad_bytes) for _ in range(n_keys)])
             else:
                 node.receive(neighbour, message)
         except PeerError:
