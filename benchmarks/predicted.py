@@ -41,13 +41,16 @@ class Setup:
     source: Source = field(default_factory=Source)
     receiver: Receiver = field(default_factory=Receiver)
     fraction: float = 0.0
-    """Share of the pulses that an eavesdropper intercepts and resends."""
+    """Share of the pulses that an eavesdropper intercepts and resends; or her strength in another
+    attack, which nothing is predicted for."""
+    kind: str = "intercept-resend"
     laser_ma: float = files.LASER_MA
     attenuation_db: float = field(default_factory=lambda: round(files.attenuation_db(), 3))
 
     @property
     def attack(self) -> Attack | None:
-        return Attack(kind="intercept-resend", fraction=self.fraction) if self.fraction else None
+        table = {"kind": self.kind, "fraction": self.fraction}
+        return msgspec.convert(table, Attack) if self.fraction else None
 
     @property
     def photons(self) -> float:
