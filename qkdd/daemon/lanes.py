@@ -37,7 +37,7 @@ class _Carried:
     burned: int = 0
 
 
-def _settle(link: LinkId, relayed_bits: int, burned_bits: int, store: KeyStore) -> None:
+def _tell(link: LinkId, relayed_bits: int, burned_bits: int, store: KeyStore) -> None:
     store.settle_lane_bits(link, relayed_bits, burned_bits)
 
 
@@ -112,7 +112,7 @@ class Lanes:
             if not relayed and not burned:
                 continue
             try:
-                await self._store.do(partial(_settle, link, relayed, burned))
+                await self._store.do(partial(_tell, link, relayed, burned))
             except StoreError as error:
                 log.warning("accounts of lanes wait", link=link, reason=str(error))
             else:
