@@ -74,12 +74,22 @@ def read_crls(path: Path, ca: Path) -> Revoked:
         raise ConfigError(f"the revocation list {path} cannot be understood: {error}") from error
     if not lists:
         raise ConfigError(f"{path} holds no revocation list: PEM, '-----BEGIN X509 CRL-----'")
+    try:  # names and dates of a damaged list are read only here
+        return _revoked_by(lists, authorities, f"the revocation list {path}", ca)
+    except ValueError as error:
+        raise ConfigError(f"the revocation list {path} cannot be understood: {error}") from error
+
+
+def _revoked_by(
+    lists: list[x509.CertificateRevocationList],
+    authorities: list[x509.Certificate],
+    what: str,
+    ca: Path,
+) -> Revoked:
     for one in lists:
         if not any(_signed_by(one, authority) for authority in authorities):
-            raise ConfigError(
-                f"the revocation list {path} of {one.issuer.rfc4514_string()} is not signed by an "
-                f"authority of {ca}"
-            )
+            issuer = one.issuer.rfc4514_string()
+            raise ConfigError(f"{what} of {issuer} is not signed by an authority of {ca}")
     due = [one.next_update_utc for one in lists if one.next_update_utc is not None]
     return Revoked(
         frozenset(

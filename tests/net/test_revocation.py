@@ -1,5 +1,6 @@
 """Revocation lists: who is on one is refused; a list that cannot be used says why."""
 
+import base64
 import datetime
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_no_bytes_in_the_file_do_anything_but_name_it(
         read_crls(path, ours.certificate)
     except ConfigError as error:
         assert "ca.crl" in str(error)
+
+
+def test_a_list_whose_issuer_is_damaged_is_named(tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    path = ours.revoke([], now=NOW, days=1)
+    whole = x509.load_pem_x509_crl(path.read_bytes()).public_bytes(Encoding.DER)
+    name = b"qkdd test authority"
+    damaged = whole.replace(name, b"\xff" * len(name))
+    assert damaged != whole
+    text = "\n".join(("-----BEGIN X509 CRL-----", base64.encodebytes(damaged).decode().strip()))
+    text += "\n-----END X509 CRL-----\n"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"ca\.crl"):
+        read_crls(path, ours.certificate)
 
 
 def test_a_list_that_is_overdue_says_so_and_still_counts(tmp_path: Path) -> None:
