@@ -3,6 +3,7 @@
     closed --its end-to-end key lies in the store--> open --one bad tag too many--> stopped
     closed --there is none--> unkeyed
     open --the store fails--> closed, and the session begins afresh
+    closed --the store does not open it--> closed: its units burn, what is said of it is not heard
 
 Every step waits for its turn in one task, and what it keeps is on disk before its next action is
 carried out: reserve, sync, then send.
@@ -72,6 +73,8 @@ class EndLane:
         self._entropy = entropy
         self._machine: EndMachine | None = None
         self._post: LanePost | None = None
+        self._unheard: LanePost | None = None
+        """Whose neighbour has said something while there was no machine to hear it."""
         self._steps, self._todo = trio.open_memory_channel[_Step](float("inf"))
         self._room = trio.Semaphore(WAITING_STEPS)
 
@@ -128,9 +131,17 @@ class EndLane:
                 await self._open()
             except StoreError as error:
                 self._begin_afresh(error)
-                await trio.sleep(REOPEN_S)
+                await self._stay_closed()
             else:
                 return
+
+    async def _stay_closed(self) -> None:
+        """Let nobody wait for a lane that does not open: not the link's session, nor its units."""
+        with trio.move_on_after(REOPEN_S):
+            while True:
+                step = await self._todo.receive()
+                self._unheard = step.post or self._unheard
+                await self._take(step)
 
     async def _open(self) -> None:
         memory = await self._keeper.recall()
@@ -152,7 +163,10 @@ class EndLane:
             return
         self.status.reason = None
         await self._count(self._machine)
-        if self._post is not None:
+        if self._post is not None and self._post is self._unheard:
+            self._post.fail(LinkLost(f"lane {self.status.place.lane.id} begins afresh: it is open"))
+            self._post = None
+        elif self._post is not None:
             await self._step(_Step(lambda machine: machine.connected()))
 
     async def _serve(self) -> None:
@@ -166,11 +180,14 @@ class EndLane:
                 await self._step(_Step(lambda machine: machine.tick()))
                 await self._keeper.pass_time()
             else:
-                try:
-                    await self._step(step)
-                finally:
-                    if step.post is not None:
-                        self._room.release()
+                await self._take(step)
+
+    async def _take(self, step: _Step) -> None:
+        try:
+            await self._step(step)
+        finally:
+            if step.post is not None:
+                self._room.release()
 
     async def _step(self, step: _Step) -> None:
         machine = self._machine
@@ -222,7 +239,7 @@ class EndLane:
         if self.status.reason != str(error):  # it is tried again every REOPEN_S
             log.warning("lane begins afresh", lane=self.status.place.lane.id, reason=str(error))
         self.status.reason = str(error)
-        if self._post is not None:
+        if self._post is not None and self._machine is not None:
             self._post.fail(LinkLost(f"lane {self.status.place.lane.id} begins afresh: {error}"))
             self._post = None
         self._close()

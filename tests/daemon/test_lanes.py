@@ -9,8 +9,10 @@ import pytest
 import trio
 
 from qkdd.base.errors import StoreError
+from qkdd.daemon.lane_end import WAITING_STEPS
 from qkdd.daemon.lane_passing import PassingLane
 from qkdd.daemon.lane_status import LaneSnapshot
+from qkdd.keys.lane_book import LaneMemory
 from qkdd.keys.store import KeyStore
 from qkdd.relay.actions import RelayAction, SendDown
 from qkdd.relay.messages import LaneOpen, LaneVoid, LaneWave
@@ -233,6 +235,61 @@ async def test_a_store_that_fails_costs_the_session_and_the_lane_goes_on(tmp_pat
         await net.light_all(ROUTE, 3)
         after = await ready(net, LANE, len(before) + 3)
         assert before.items() <= after.items()
+
+
+async def test_a_lane_that_its_store_does_not_open_holds_up_neither_its_link_nor_its_units(
+    tmp_path: Path,
+) -> None:
+    other = Lane(id="other", route=ROUTE, rate_mhz=2_000)
+    void = LaneVoid(lane="other", generation=0, first=1, count=1)
+    async with network(tmp_path, LANE, other, times=TIMES) as net:
+        node = net.nodes["d"]
+
+        def later(store: KeyStore) -> None:
+            store._db.run("UPDATE lanes SET generation = 9 WHERE lane = 'other'")
+
+        await node.service.do(later)
+        await net.restart("d")
+        await net.connect_all(ROUTE)
+        session = net.sessions[link_between("c", "d")]
+        for _ in range(2 * WAITING_STEPS):
+            session.ends[0].post.say(void)
+        await net.light_all(ROUTE)
+        await ready(net, LANE, 3)
+        await accounts_agree(net, other)
+        assert not session.over.is_set()
+        reason = snapshot_of(net, "d", other).reason
+        assert reason is not None
+        assert "this store has seen 9" in reason
+
+
+async def test_a_lane_whose_store_opens_late_hears_what_it_has_missed(tmp_path: Path) -> None:
+    async with network(tmp_path, LANE, times=TIMES) as net:
+        node = net.nodes["d"]
+        recall = KeyStore.lane_memory
+        closed = True
+
+        def memory(store: KeyStore, lane: str, generation: int) -> LaneMemory | None:
+            if closed and store is node.store:
+                raise StoreError("database or disk is full")
+            return recall(store, lane, generation)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(KeyStore, "lane_memory", memory)
+            await net.restart("d")
+            await net.connect_all(ROUTE)
+            session = net.sessions[link_between("c", "d")]
+            await net.light_all(ROUTE)
+            await trio.sleep(0.5)
+            assert not session.over.is_set()
+            closed = False
+            with trio.fail_after(5):
+                await session.over.wait()
+        assert "begins afresh" in str(session.errors)
+        await net.connect_all(ROUTE)
+        await net.light_all(ROUTE, 1)
+        await ready(net, LANE, 3)
+        await accounts_agree(net, LANE)
 
 
 async def test_a_neighbour_that_breaks_the_rules_of_a_lane_loses_its_session(
