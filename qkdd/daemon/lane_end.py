@@ -156,6 +156,7 @@ class EndLane:
                 self._times,
                 memory,
                 self.account,
+                newest_epoch=self._keeper.newest_epoch,
                 incarnation=new_incarnation(self._entropy),
             )
         except SecurityAlarm as alarm:

@@ -31,6 +31,8 @@ class LaneKeeper:
         self._lane = view.settings.id
         self._generation = view.settings.generation
         self._n_bad_tags = 0
+        self.newest_epoch = 0
+        """The last that lay here, READY or held, when the store was read."""
 
     async def recall(self) -> LaneMemory | None:
         """Read what the store remembers; None if no end-to-end key is installed."""
@@ -41,6 +43,7 @@ class LaneKeeper:
             self._view.epochs.restart(numbers.ready, numbers.held)
             self.misses.resume(numbers.ready, time.time())
             self._n_bad_tags = memory.failures
+            self.newest_epoch = max([*numbers.ready, *numbers.held], default=0)
         return memory
 
     async def keep(self, action: Kept) -> None:
@@ -52,14 +55,14 @@ class LaneKeeper:
             case TrimPads(first, end):
                 await self._store.do(lambda store: store.trim_lane_pads(lane, first, end))
             case Hold(confirm, keys):
-                numbers, data = confirm.numbers, encode(confirm)
+                epochs, data = list(confirm.epochs), encode(confirm)
                 with keys:
                     await self._store.do(
                         lambda store: store.hold_lane(
-                            lane, generation, data, numbers, keys, confirm.pair
+                            lane, generation, data, epochs, keys, confirm.pair
                         )
                     )
-                self._view.epochs.held(*numbers)
+                self._view.epochs.held(*epochs)
             case Ready():
                 await self._ready(action)
             case PersistVerdict(verdict):
@@ -67,33 +70,33 @@ class LaneKeeper:
                 await self._store.do(
                     lambda store: store.judge_lane(lane, generation, data, verdict.pair)
                 )
-                self._view.epochs.released(*verdict.run)
+                self._view.epochs.released()
                 log.warning("lane keys refused", lane=lane, first=verdict.first)
             case Voided(numbers):
                 self._status.n_void += len(numbers)
 
     async def _ready(self, action: Ready) -> None:
-        numbers, keys, verdict, renewal = (
-            action.numbers,
+        epochs, keys, verdict, renewal = (
+            action.epochs,
             action.keys,
             action.verdict,
             action.renewal,
         )
         data = encode(verdict)
         operation: Callable[[KeyStore], None] = lambda store: store.ready_lane(  # noqa: E731
-            self._lane, self._generation, numbers, keys, data, verdict.pair, renewal
+            self._lane, self._generation, epochs, keys, data, verdict.pair, renewal
         )
         await self._store.do(operation)
-        self._view.epochs.released(*verdict.run)
-        self._view.epochs.ready(*numbers)
-        self.misses.ready(*numbers)
-        self._status.n_came += len(numbers)
+        self._view.epochs.released()
+        self._view.epochs.ready(*epochs)
+        self.misses.ready(*epochs)
+        self._status.n_came += len(epochs)
         log.info(
             "lane keys ready",
             lane=self._lane,
-            first=numbers[0] if numbers else None,
-            last=numbers[-1] if numbers else None,
-            n_keys=len(numbers),
+            first=epochs[0] if epochs else None,
+            last=epochs[-1] if epochs else None,
+            n_keys=len(epochs),
             renewed=verdict.renew,
         )
 

@@ -43,9 +43,8 @@ class EndMachine(Protocol):
 
 
 class FirstMachine:
-    def __init__(self, lane: Lane, machine: FirstEnd, association: Association) -> None:
+    def __init__(self, machine: FirstEnd, association: Association) -> None:
         self.association = association
-        self._lane = lane
         self._machine = machine
 
     def connected(self) -> Sequence[EndAction]:
@@ -53,6 +52,29 @@ class FirstMachine:
 
     def receive(self, message: LaneMessage) -> Sequence[EndAction]:
         return self._machine.receive_from_down(message)  # type: ignore[arg-type]  # direction was checked
+
+    def born(self, block: UnitBlock) -> Sequence[EndAction]:
+        return self._machine.born(block, trio.current_time())
+
+    def tick(self) -> Sequence[EndAction]:
+        return self._machine.tick(trio.current_time())
+
+    def wipe(self) -> None:
+        self._machine.wipe()
+
+
+class LastMachine:
+    def __init__(self, lane: Lane, machine: LastEnd, association: Association) -> None:
+        self.association = association
+        self._lane = lane
+        self._machine = machine
+
+    def connected(self) -> Sequence[EndAction]:
+        return self._machine.connected_up()
+
+    def receive(self, message: LaneMessage) -> Sequence[EndAction]:
+        now_s = trio.current_time()
+        return self._machine.receive_from_up(message, now_s, self._epoch())  # type: ignore[arg-type]  # direction was checked
 
     def born(self, block: UnitBlock) -> Sequence[EndAction]:
         return self._machine.born(block, trio.current_time(), self._epoch())
@@ -67,34 +89,19 @@ class FirstMachine:
         self._machine.wipe()
 
 
-class LastMachine:
-    def __init__(self, machine: LastEnd, association: Association) -> None:
-        self.association = association
-        self._machine = machine
-
-    def connected(self) -> Sequence[EndAction]:
-        return self._machine.connected_up()
-
-    def receive(self, message: LaneMessage) -> Sequence[EndAction]:
-        return self._machine.receive_from_up(message, trio.current_time())  # type: ignore[arg-type]  # direction was checked
-
-    def born(self, block: UnitBlock) -> Sequence[EndAction]:
-        return self._machine.born(block, trio.current_time())
-
-    def tick(self) -> Sequence[EndAction]:
-        return self._machine.tick(trio.current_time())
-
-    def wipe(self) -> None:
-        self._machine.wipe()
-
-
 def new_incarnation(entropy: Entropy) -> int:
     """Another one than any before: a machine that has lost its units."""
     return int.from_bytes(entropy(INCARNATION_BYTES), "little")
 
 
 def open_end(
-    place: Place, times: LaneTimes, memory: LaneMemory, account: LaneAccount, *, incarnation: int
+    place: Place,
+    times: LaneTimes,
+    memory: LaneMemory,
+    account: LaneAccount,
+    *,
+    newest_epoch: int,
+    incarnation: int,
 ) -> EndMachine:
     """Resume an end with what its store has kept, whose secrets become the machine's.
 
@@ -118,16 +125,25 @@ def open_end(
             association,
             incarnation=incarnation,
             next_number=memory.next_number,
+            newest_epoch=newest_epoch,
             verdict=None if verdict is None else _decode(verdict, LaneVerdict),
             account=account,
         )
-        return FirstMachine(lane, first, association)
+        return FirstMachine(first, association)
     held = None
     if memory.held is not None:
         confirm, keys = memory.held
         held = Hold(_decode(confirm, LaneConfirm), keys)
-    last = LastEnd(lane, times, association, incarnation=incarnation, held=held, account=account)
-    return LastMachine(last, association)
+    last = LastEnd(
+        lane,
+        times,
+        association,
+        incarnation=incarnation,
+        newest_epoch=newest_epoch,
+        held=held,
+        account=account,
+    )
+    return LastMachine(lane, last, association)
 
 
 def encode(message: LaneConfirm | LaneVerdict) -> bytes:

@@ -141,7 +141,7 @@ class LaneStocks:
             places = known or dict.fromkeys(entitled, False)
             if sae not in places:
                 raise KeyNotEntitled(f"key {number} of lane {lane} was given out without {sae}")
-            if places[sae] or (kind is Kind.HELD and number == min(self._rows.numbers(shelf))):
+            if places[sae] or (kind is Kind.HELD and number == max(self._rows.numbers(shelf))):
                 break  # that one may become the association's pads
             key = self._rows.read_one(shelf, found, number)
             if not known:

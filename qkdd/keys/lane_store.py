@@ -116,7 +116,7 @@ class LaneStore(StoreCore):
         ``entitled`` are the SAEs of this end that may have it; those of the first call for a
         number stand. When the last of them has it, its bytes are gone from the disk. A number
         whose verdict is not in may be taken, too; its bytes stay until the verdict, and the
-        first one of a batch is not given, as it may become the association's pads.
+        last one of a batch is not given, as it may become the association's pads.
 
         Raises
         ------

@@ -42,7 +42,7 @@ class TrimPads:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hold:
-    """Last end: keep the unconfirmed keys (32 bytes for each of ``confirm.numbers``) and the very
+    """Last end: keep the unconfirmed keys (32 bytes for each of ``confirm.epochs``) and the very
     bytes of the confirmation; from then on its pair of pads is spent. Replaces an older one."""
 
     confirm: LaneConfirm
@@ -52,15 +52,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ready:
-    """Both ends: these numbers are keys; into the stock, for the caller to wipe.
+    """Both ends: keys for these epochs; into the stock, for the caller to wipe.
 
     The other end holds all of them durably. At the first end the verdict, whose pair is spent from
     then on, is kept in the same sync; at the last end the matching :class:`Hold` is forgotten.
     """
 
-    numbers: tuple[int, ...]
+    epochs: tuple[int, ...]
     keys: Secret
-    """32 bytes for each number, in order."""
+    """32 bytes for each epoch, in order."""
     verdict: LaneVerdict
     renewal: Secret | None
     """The association's next pair, to be kept in the same sync; the machine has a copy."""

@@ -45,6 +45,8 @@ class Covered:
     flag: bool = False
     end_pair: int = 0
     """Of a confirmation: the number behind the last pair that the last end has."""
+    epoch: int = 0
+    """Of a confirmation: of the first of its keys."""
 
 
 class Association:
@@ -166,10 +168,11 @@ class Association:
     def _header(self, way: Way, covered: Covered, keys: Secret) -> bytes:
         """Return what is hashed before the keys; no two different calls give the same bytes."""
         header = self._context + struct.pack(
-            "<BQQQI?",
+            "<BQQQQI?",
             WAYS.index(way),
             covered.pair,
             covered.end_pair,
+            covered.epoch,
             covered.first,
             covered.count,
             covered.flag,

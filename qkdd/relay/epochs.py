@@ -1,6 +1,6 @@
 """Epochs: both applications know a key's ID without a message, and who may serve it first.
 
-Number e of a lane is meant for the e-th epoch since 1970. A READY number is held durably by the
+Key e of a lane is meant for the e-th epoch since 1970. A READY number is held durably by the
 other end too, so either end may serve it first. A number that the last end holds but has no verdict
 on is served only to an application that asks for it by its ID, for the other has it from the end
 that may.
@@ -100,9 +100,9 @@ class Epochs:
         self._held.difference_update(numbers)
         self._ready.update(numbers)
 
-    def released(self, *numbers: int) -> None:
-        """Note that these are no longer held unconfirmed: their batch was refused (last end)."""
-        self._held.difference_update(numbers)
+    def released(self) -> None:
+        """Note that nothing is held unconfirmed: the one batch under way was settled (last end)."""
+        self._held.clear()
 
     def restart(self, ready: Iterable[int], held: Iterable[int]) -> None:
         """Begin with what the store has."""

@@ -57,10 +57,14 @@ class FirstEnd:
         *,
         incarnation: int,
         next_number: int = 0,
+        newest_epoch: int = 0,
         verdict: LaneVerdict | None = None,
         account: LaneAccount | None = None,
     ) -> None:
-        """Resume with the persisted ``next_number`` and ``verdict`` of this generation."""
+        """Resume with the persisted ``next_number`` and ``verdict`` of this generation.
+
+        ``newest_epoch`` is the last that lies READY here.
+        """
         self._lane = lane
         self._times = times
         self._association = association
@@ -68,6 +72,7 @@ class FirstEnd:
         self._verdict = verdict
         self._open: OpenNumbers[Numbered] = OpenNumbers(lane, incarnation, next_number)
         self._unbound: dict[int, None] = {}
+        self._newest_epoch = newest_epoch
         self._n_unknown = 0
         self.n_mismatches = 0
         """Confirmations that did not verify: somebody on the route changes what he carries."""
@@ -77,28 +82,27 @@ class FirstEnd:
     def next_number(self) -> int:
         return self._open.next_number
 
-    def born(self, block: UnitBlock, now_s: float, current_e: int) -> tuple[FirstAction, ...]:
+    def born(self, block: UnitBlock, now_s: float) -> tuple[FirstAction, ...]:
         """Take the units of a block of the first link."""
         self.down.born(block)
-        return self.tick(now_s, current_e)
+        return self.tick(now_s)
 
-    def tick(self, now_s: float, current_e: int) -> tuple[FirstAction, ...]:
-        """Void what is too old, announce ahead, bind. ``current_e`` is the present epoch."""
+    def tick(self, now_s: float) -> tuple[FirstAction, ...]:
+        """Void what is too old, announce ahead, bind."""
         self.down.expired(now_s, self._times.hold_s)  # the bound ones are keys, with longer time
         limit_s = now_s - self._times.confirm_timeout_s
         old = [e for e in self._open if self._open[e].bound_s <= limit_s]
-        past = [e for e in self._unbound if e <= current_e]
         return (
-            *self._void([*old, *past], down=True),
-            *self._announce(current_e),
+            *self._void(old, down=True),
+            *self._announce(),
             *self._bind(now_s),
         )
 
-    def _announce(self, current_e: int) -> tuple[FirstAction, ...]:
+    def _announce(self) -> tuple[FirstAction, ...]:
         n_wanted = self._times.announce_ahead + self.down.n_free - len(self._unbound)
         if n_wanted < ANNOUNCE_STEP:
             return ()
-        first = max(self._open.next_number, current_e + self._times.jump_ahead_epochs)
+        first = self._open.next_number
         numbers = range(first, first + n_wanted)
         for number in numbers:
             self._open.open(number, Numbered())
@@ -174,12 +178,15 @@ class FirstEnd:
                 message.count,
                 (message.held,),
                 end_pair=message.end_pair,
+                epoch=message.epoch,
             )
             try:
                 self._association.verify("up", covered, keys, message.tag)
             except NotTheirs:
                 self.n_mismatches += 1
                 return self._refuse(message, numbers)
+            if message.epoch <= self._newest_epoch:
+                return self._refuse(message, numbers)  # the last end was set back to an old image
             trimmed = self._trim(message.pair, message.end_pair)
             return (*trimmed, *self._ready(message, numbers, keys))
 
@@ -207,13 +214,14 @@ class FirstEnd:
             self._open.close(number)
             self.down.settle(number, relayed=True)
         renewal = None
-        n_renewal = UNIT_BYTES if renew else 0
+        n_given = UNIT_BYTES * (len(numbers) - renew)
         if renew:
-            self._association.renew(keys.reveal()[:n_renewal])
-            renewal = Secret.from_bytes(keys.reveal()[:n_renewal])
-        given = Secret.from_bytes(keys.reveal()[n_renewal:])
-        ready = Ready(tuple(numbers[1:] if renew else numbers), given, verdict, renewal)
-        return (ready, SendDown(verdict))
+            self._association.renew(keys.reveal()[n_given:])
+            renewal = Secret.from_bytes(keys.reveal()[n_given:])
+        given = Secret.from_bytes(keys.reveal()[:n_given])
+        epochs = tuple(message.epochs[: len(numbers) - renew])
+        self._newest_epoch = epochs[-1]
+        return (Ready(epochs, given, verdict, renewal), SendDown(verdict))
 
     def _cannot_tell(self, message: LaneConfirm, unknown: list[int]) -> tuple[FirstAction, ...]:
         self._n_unknown += 1

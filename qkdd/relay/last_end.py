@@ -53,16 +53,21 @@ class LastEnd:
         association: Association,
         *,
         incarnation: int,
+        newest_epoch: int = 0,
         held: Hold | None = None,
         account: LaneAccount | None = None,
     ) -> None:
-        """Resume with the persisted ``held`` of this generation, if its verdict is not in."""
+        """Resume with the persisted ``held`` of this generation, if its verdict is not in.
+
+        ``newest_epoch`` is the last that lies here, READY or held.
+        """
         self._times = times
         self._association = association
         self._lane = lane
         self._speech = Speech(lane)
         self._wave = NOTHING if lane.n_links == 1 else None
         self._open: OpenNumbers[Arriving] = OpenNumbers(lane, incarnation)
+        self._newest_epoch = newest_epoch
         self._held: LaneConfirm | None = None
         self._sent_s = -times.retry_s
         self.up = UnitPool(account or LaneAccount())
@@ -86,16 +91,19 @@ class LastEnd:
         """Keys that are computed and not READY, the batch under way included."""
         return sum(self._open[number].key is not None for number in self._open)
 
-    def born(self, block: UnitBlock, now_s: float) -> tuple[LastAction, ...]:
+    def born(self, block: UnitBlock, now_s: float, current_e: int) -> tuple[LastAction, ...]:
         """Take the units of a block of the last link."""
         self._complete(self.up.born(block), now_s)
-        return self.tick(now_s)
+        return self.tick(now_s, current_e)
 
-    def tick(self, now_s: float) -> tuple[LastAction, ...]:
-        """Void what waits too long for its wave; make a batch, or ask for its verdict again."""
+    def tick(self, now_s: float, current_e: int) -> tuple[LastAction, ...]:
+        """Void what waits too long for its wave; make a batch, or ask for its verdict again.
+
+        ``current_e`` is the present epoch, here and below.
+        """
         voids = self._void(self.up.expired(now_s, self._times.hold_s), up=True)
         if self._held is None:
-            return (*voids, *self._batch(now_s))
+            return (*voids, *self._batch(now_s, current_e))
         if now_s - self._sent_s >= self._times.retry_s:
             self._sent_s = now_s
             return (*voids, SendUp(self._held))
@@ -104,7 +112,9 @@ class LastEnd:
     def connected_up(self) -> tuple[SendUp, ...]:
         return (SendUp(self._open.message()),)
 
-    def receive_from_up(self, message: DownMessage, now_s: float) -> tuple[LastAction, ...]:
+    def receive_from_up(
+        self, message: DownMessage, now_s: float, current_e: int
+    ) -> tuple[LastAction, ...]:
         """Hear the last relay, and through it the first end.
 
         Raises
@@ -121,13 +131,13 @@ class LastEnd:
                 self._announced(message)
                 return ()
             case LaneBind():
-                return (*self._bound(message, now_s), *self._batch(now_s))
+                return (*self._bound(message, now_s), *self._batch(now_s, current_e))
             case LaneWave():
-                return (*self._waved(message, now_s), *self._batch(now_s))
+                return (*self._waved(message, now_s), *self._batch(now_s, current_e))
             case LaneVoid():
                 return self._void(message.run, up=False)
             case LaneVerdict():
-                return (*self._judged(message), *self._batch(now_s))
+                return (*self._judged(message), *self._batch(now_s, current_e))
 
     # --- numbers, units, waves ---
 
@@ -193,7 +203,7 @@ class LastEnd:
 
     # --- batches ---
 
-    def _batch(self, now_s: float) -> tuple[LastAction, ...]:
+    def _batch(self, now_s: float, current_e: int) -> tuple[LastAction, ...]:
         """Hold and confirm what is complete, if it is enough or old enough."""
         complete = [number for number in self._open if self._open[number].key is not None]
         if self._held is not None or not complete or not self._association.n_pairs:
@@ -206,7 +216,8 @@ class LastEnd:
         keys = self._keys(numbers)
         held = bitmap_of(run, numbers)
         pair, end_pair = self._association.next_pair, self._association.end
-        covered = Covered(pair, run.first, run.count, (held,), end_pair=end_pair)
+        epoch = max(self._newest_epoch + 1, current_e + self._times.jump_ahead_epochs)
+        covered = Covered(pair, run.first, run.count, (held,), end_pair=end_pair, epoch=epoch)
         self._held = LaneConfirm(
             lane=self._lane.id,
             generation=self._lane.generation,
@@ -214,10 +225,12 @@ class LastEnd:
             count=run.count,
             pair=pair,
             end_pair=end_pair,
+            epoch=epoch,
             held=held,
             tag=self._association.sign("up", covered, keys),
         )
         self._sent_s = now_s
+        self._newest_epoch = self._held.epochs[-1]
         return (Hold(self._held, keys), SendUp(self._held))
 
     def _keys(self, numbers: Iterable[int]) -> Secret:
@@ -251,21 +264,23 @@ class LastEnd:
             self._association.spend(message.pair)
             self._held = None
             if ready:
-                return self._ready(message, ready, keys)
+                return self._ready(message, held, keys)
         mine = [number for number in held.numbers if number in void]
         return (PersistVerdict(message), *self._void(mine, up=False))
 
-    def _ready(self, verdict: LaneVerdict, numbers: list[int], keys: Secret) -> tuple[Ready]:
-        for number in numbers:
+    def _ready(self, verdict: LaneVerdict, held: LaneConfirm, keys: Secret) -> tuple[Ready]:
+        for number in held.numbers:
             self._close(number)
             self.up.came_through(number)
         renewal = None
-        n_renewal = UNIT_BYTES if verdict.renew else 0
+        n_given = len(held.epochs) - verdict.renew
+        stop = UNIT_BYTES * n_given
         if verdict.renew:
-            self._association.renew(keys.reveal()[:n_renewal])
-            renewal = Secret.from_bytes(keys.reveal()[:n_renewal])
-        given = Secret.from_bytes(keys.reveal()[n_renewal:])
-        return (Ready(tuple(numbers[1:] if verdict.renew else numbers), given, verdict, renewal),)
+            self._association.renew(keys.reveal()[stop:])
+            renewal = Secret.from_bytes(keys.reveal()[stop:])
+        epochs = tuple(held.epochs[:n_given])
+        self._newest_epoch = epochs[-1]
+        return (Ready(epochs, Secret.from_bytes(keys.reveal()[:stop]), verdict, renewal),)
 
     def _close(self, number: int) -> bool:
         arriving = self._open.close(number)

@@ -82,13 +82,20 @@ class LaneConfirm(LaneRun, frozen=True, kw_only=True):
     """Which pair of one-time pads; each serves one confirmation and its verdict."""
     end_pair: PairNo
     """The number behind the last pair that the last end has."""
+    epoch: Number
+    """Of the first of these keys; the others follow without a gap, whatever numbers are void."""
     held: Bitmap
     tag: Tag
-    """Covers lane, generation, direction, pairs, range, bitmap and the keys themselves."""
+    """Covers lane, generation, direction, pairs, range, epoch, bitmap and the keys themselves."""
 
     @property
     def numbers(self) -> list[int]:
         return numbers_in(self.run, self.held, "confirmation")
+
+    @property
+    def epochs(self) -> range:
+        """What the keys are meant for, one for each of ``numbers``."""
+        return range(self.epoch, self.epoch + len(self.numbers))
 
 
 class LaneVerdict(LaneRun, frozen=True, kw_only=True):
@@ -99,7 +106,7 @@ class LaneVerdict(LaneRun, frozen=True, kw_only=True):
     """All that were held, or none."""
     void: Bitmap
     renew: bool
-    """The first READY key becomes the association's next pair of pads."""
+    """The last of these keys becomes the association's next pair of pads, and has no epoch."""
     tag: Tag
 
     @property

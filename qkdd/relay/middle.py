@@ -213,16 +213,25 @@ class LaneRelay:
     # --- the work ---
 
     def _bind(self, now_s: float) -> tuple[RelayAction, ...]:
-        """Give the oldest free units of the down link to the lowest numbers without one."""
+        """Give free units of the down link to numbers without one.
+
+        First to those with a unit of the newest block of the up link: after an outage the older
+        ones are about to expire, and would always be served too late. Then to the lowest.
+        """
         refs: dict[int, UnitRef] = {}
-        while self._unbound and self.down.n_free:
-            number = next(iter(self._unbound))
+        numbers = sorted(self._unbound, key=self._up_age) if self.down.n_free else []
+        for number in numbers[: self.down.n_free]:
             del self._unbound[number]
             ref = self.down.bind_next(number, now_s)
             assert ref is not None
             refs[number] = ref
         folded = self._fold(refs)  # wipes, before a word of these numbers is said
         return (*(SendDown(one) for one in self._speech.bindings(refs)), *folded)
+
+    def _up_age(self, number: int) -> tuple[int, int]:
+        """Order numbers by their unit of the up link, the newest block first, then by size."""
+        ref = self.up.ref(number)
+        return (1 if ref is None else -ref.block_no, number)
 
     def _fold(self, numbers: Iterable[int]) -> tuple[SendDown, ...]:
         """Shred every number that has both units, and send every wave that is complete."""

@@ -62,8 +62,12 @@ class UnitPool:
         return numbers
 
     def bind_next(self, number: int, now_s: float) -> UnitRef | None:
-        """Bind the oldest free unit, if there is one (upstream end)."""
-        ref = next(iter(self._free), None)
+        """Bind the first free unit of the newest block, if there is one (upstream end).
+
+        After an outage the older ones would not live to see their partner.
+        """
+        newest = next(reversed(self._free), None)
+        ref = next((one for one in self._free if newest and one.block_no == newest.block_no), None)
         if ref is not None:
             del self._free[ref]
             self._bound[number] = _Bound(ref, now_s, born=True)

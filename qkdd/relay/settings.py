@@ -60,10 +60,11 @@ class LaneTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     hold_s: Annotated[float, Meta(gt=0, le=64)] = 64.0
     """How long a unit waits for its partner before it is burned."""
-    announce_ahead: Annotated[int, Meta(ge=16, le=4_096)] = 64
+    announce_ahead: Annotated[int, Meta(ge=16, le=4_096)] = 32
     """Numbers that the first end keeps announced and not yet bound to a unit of its link."""
-    jump_ahead_epochs: Annotated[int, Meta(ge=1, le=86_400)] = 120
-    """New numbers start at least this far in the future, so that they are READY in time."""
+    jump_ahead_epochs: Annotated[int, Meta(ge=1, le=86_400)] = 10
+    """The first keys, and those after the stock has run out, are meant for so many epochs after
+    the present one, so that they are READY in time."""
     batch_units: Annotated[int, Meta(ge=1, le=4_096)] = 16
     """A confirmation waits for so many units, ..."""
     batch_age_s: Annotated[float, Meta(gt=0)] = 30.0

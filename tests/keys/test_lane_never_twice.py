@@ -74,7 +74,7 @@ class OneEnd(RuleBasedStateMachine):
     @rule(renew=st.booleans())
     def verdict_makes_them_ready(self, renew: bool) -> None:
         renew = renew and len(self.held) > 1
-        numbers = self.held[1:] if renew else self.held
+        numbers = self.held[:-1] if renew else self.held
         pad = pad_of(self.end.pair + len(self.pads))
         try:
             self.end.ready(numbers, renew=renew)
@@ -135,7 +135,7 @@ class OneEnd(RuleBasedStateMachine):
     @precondition(lambda self: len(self.held) > 1)
     @rule(wanted=EVERYBODY, ready=st.booleans())
     def some_want_one_before_its_verdict(self, wanted: list[SaeId], ready: bool) -> None:
-        number = self.held[-1]
+        number = self.held[0]
         for sae in wanted[:2]:
             self.take(number, sae, (NEAR, ALSO))
         self.first_end_judges(ready, set())
@@ -175,7 +175,7 @@ class OneEnd(RuleBasedStateMachine):
             return False
         if number in self.given:
             return sae in self.may[number] and number not in self.wiped
-        return number in self.ready or number in self.held[1:]
+        return number in self.ready or number in self.held[:-1]
 
     def note(self, number: int, sae: SaeId, entitled: tuple[SaeId, ...]) -> None:
         if number not in self.given:

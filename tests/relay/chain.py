@@ -69,18 +69,22 @@ class Chain:
                 disk.association(self.lane),
                 incarnation=incarnation,
                 next_number=disk.next_number,
+                newest_epoch=max(disk.ready, default=0),
                 verdict=disk.verdict,
                 account=self.accounts[0][0],
             )
         if node == self.lane.n_links:
             disk, held = self.disks[node], None
+            newest = max(disk.ready, default=0)
             if disk.held is not None:
                 held = Hold(disk.held[0], Secret.from_bytes(disk.held[1]))
+                newest = max(newest, held.confirm.epochs[-1])
             return LastEnd(
                 self.lane,
                 self.times,
                 disk.association(self.lane),
                 incarnation=incarnation,
+                newest_epoch=newest,
                 held=held,
                 account=self.accounts[-1][1],
             )
@@ -182,7 +186,11 @@ class Chain:
         for _ in range(2 if twice else 1):
             receiver = self.nodes[node]
             assert not isinstance(receiver, FirstEnd)
-            self._carry_out(node, receiver.receive_from_up(message, self.now_s))
+            if isinstance(receiver, LastEnd):
+                actions = receiver.receive_from_up(message, self.now_s, self.epoch)
+            else:
+                actions = receiver.receive_from_up(message, self.now_s)
+            self._carry_out(node, actions)
         return True
 
     def deliver_up(self, link: int, *, twice: bool = False) -> bool:
@@ -222,11 +230,9 @@ class Chain:
         node = link if upstream else link + 1
         machine = self.nodes[node]
         if isinstance(machine, FirstEnd):
-            actions: Sequence[FirstAction | LastAction] = machine.born(
-                block, self.now_s, self.epoch
-            )
+            actions: Sequence[FirstAction | LastAction] = machine.born(block, self.now_s)
         elif isinstance(machine, LastEnd):
-            actions = machine.born(block, self.now_s)
+            actions = machine.born(block, self.now_s, self.epoch)
         else:
             self.blocks.append((machine.down if upstream else machine.up, block))
             born = machine.born_down if upstream else machine.born_up
@@ -249,7 +255,7 @@ class Chain:
         self.now_s += seconds
         for node in range(self.lane.n_links + 1):
             machine = self.nodes[node]
-            if isinstance(machine, FirstEnd):
+            if isinstance(machine, LastEnd):
                 self._carry_out(node, machine.tick(self.now_s, self.epoch))
             else:
                 self._carry_out(node, machine.tick(self.now_s))
@@ -285,7 +291,7 @@ class Chain:
         """What holds at every moment."""
         for number, key in self.last.ready.items():
             assert self.first.ready[number] == key, "the ends differ in a key"
-        assert not self.first.ready.keys() & self.first.void
+        assert not self.first.came & self.first.void
         for accounts in self.accounts:
             for account in accounts:
                 assert account.under_way >= 0

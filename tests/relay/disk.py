@@ -24,6 +24,9 @@ class Disk:
     verdict: LaneVerdict | None = None
     held: tuple[LaneConfirm, bytes] | None = None
     ready: dict[int, bytes] = field(default_factory=dict)
+    """By epoch."""
+    came: set[int] = field(default_factory=set)
+    """Numbers whose units became READY keys, or pads."""
     void: set[int] = field(default_factory=set)
 
     def association(self, lane: Lane) -> Association:
@@ -48,18 +51,24 @@ class Disk:
             case PersistVerdict():
                 self._judged(action.verdict)
             case Ready():
-                assert not set(action.numbers) & self.ready.keys(), "a second key for a number"
-                assert not set(action.numbers) & self.void, "a key for a void number"
-                for at, number in enumerate(action.numbers):
-                    self.ready[number] = bytes(action.keys.reveal()[32 * at : 32 * at + 32])
+                assert min(action.epochs) > max(self.ready, default=0), "a second key for an epoch"
+                self._came(action.verdict)
+                for at, epoch in enumerate(action.epochs):
+                    self.ready[epoch] = bytes(action.keys.reveal()[32 * at : 32 * at + 32])
                 action.keys.wipe()
                 if action.renewal is not None:
                     self.pairs.append(bytes(action.renewal.reveal()))
                     action.renewal.wipe()
                 self._judged(action.verdict)
             case Voided():
-                assert not set(action.numbers) & self.ready.keys(), "void after READY"
+                assert not set(action.numbers) & self.came, "void after READY"
                 self.void |= set(action.numbers)
+
+    def _came(self, verdict: LaneVerdict) -> None:
+        numbers = set(verdict.ready_numbers)
+        assert not numbers & self.came, "a number became a key twice"
+        assert not numbers & self.void, "a key of a void number"
+        self.came |= numbers
 
     def _judged(self, verdict: LaneVerdict) -> None:
         assert verdict.pair == self.n_spent, "a pair of pads out of turn"

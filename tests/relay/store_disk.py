@@ -30,6 +30,7 @@ class StoreDisk(Disk):
         self.lane = lane
         self.dice = random.Random(path.name)
         self.void: set[int] = set()
+        self.came: set[int] = set()
         psk = some_bytes(32, "hash keys")
         psk += b"".join(some_bytes(32, "pair", at) for at in range(PSK_PAIRS))
         self.store = self.open()
@@ -84,21 +85,21 @@ class StoreDisk(Disk):
                 self.store.trim_lane_pads(self.lane.id, action.first_pair, action.end_pair)
             case Hold():
                 confirm = action.confirm
-                numbers = confirm.numbers
-                self.store.hold_lane(*place, encode(confirm), numbers, action.keys, confirm.pair)
+                epochs = list(confirm.epochs)
+                self.store.hold_lane(*place, encode(confirm), epochs, action.keys, confirm.pair)
                 action.keys.wipe()
             case PersistVerdict():
                 self.store.judge_lane(*place, encode(action.verdict), action.verdict.pair)
             case Ready():
-                assert not set(action.numbers) & self.void, "a key for a void number"
                 verdict = action.verdict
+                self._came(verdict)
                 self.store.ready_lane(
-                    *(*place, action.numbers, action.keys, encode(verdict), verdict.pair),
+                    *(*place, action.epochs, action.keys, encode(verdict), verdict.pair),
                     action.renewal,
                 )
                 action.keys.wipe()
             case Voided():
-                assert not set(action.numbers) & self.ready.keys(), "void after READY"
+                assert not set(action.numbers) & self.came, "void after READY"
                 self.void |= set(action.numbers)
 
     @property
@@ -116,7 +117,9 @@ class StoreDisk(Disk):
         if held is None:
             return None
         confirm = msgspec.msgpack.decode(held[0], type=LaneConfirm)
-        assert self.store.lane_numbers(self.lane.id, self.lane.generation).held == confirm.numbers
+        assert self.store.lane_numbers(self.lane.id, self.lane.generation).held == list(
+            confirm.epochs
+        )
         return confirm, bytes(held[1].reveal())
 
     @property

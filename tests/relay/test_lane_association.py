@@ -14,7 +14,7 @@ from tests.relay.disk import some_bytes
 LANE = Lane(id="lane", route=("a", "relay", "b"), generation=3)
 PSK = some_bytes(32 + 5 * 32, "couriered")
 KEYS = some_bytes(64, "two keys")
-COVERED = Covered(pair=1, first=1_000, count=9, bitmaps=(b"\x01\x01", b""), end_pair=5)
+COVERED = Covered(pair=1, first=1_000, count=9, bitmaps=(b"\x01\x01", b""), end_pair=5, epoch=3)
 
 
 def an_association(lane: Lane = LANE) -> Association:
@@ -37,7 +37,7 @@ def test_a_tag_is_poly1305_under_the_ways_own_hash_key_and_the_pairs_own_pad(
     pad = PSK[32 + 32 * 1 + 16 * at :][:16]
     text = b"qkdd-lane-1" + (4).to_bytes(4, "little") + (3).to_bytes(8, "little")
     text += b"".join(length(name) for name in (b"lane", b"a", b"relay", b"b"))
-    text += bytes([at]) + b"".join(n.to_bytes(8, "little") for n in (1, 5, 1_000))
+    text += bytes([at]) + b"".join(n.to_bytes(8, "little") for n in (1, 5, 3, 1_000))
     text += (9).to_bytes(4, "little") + b"\0"
     text += length(b"\x01\x01") + length(b"") + length(KEYS)
     expected = Poly1305.generate_tag(hash_key + pad, text)

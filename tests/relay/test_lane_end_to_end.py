@@ -1,5 +1,7 @@
 """A lane from end to end: equal keys, shredded units, exact accounts, and what goes wrong."""
 
+from itertools import pairwise
+
 import pytest
 
 from qkdd.base.errors import PeerError, SecurityAlarm
@@ -32,25 +34,85 @@ def test_the_key_of_a_number_is_the_first_links_unit() -> None:
     assert b"".join(chain.first.ready[e] for e in sorted(chain.first.ready)) == units
 
 
-def test_numbers_begin_far_enough_ahead_to_be_ready_in_time() -> None:
+def test_the_first_keys_are_meant_for_a_time_at_which_they_are_ready() -> None:
     chain = a_chain(2)
     chain.light(16)
     chain.deliver_all()
-    assert min(chain.first.ready) == chain.epoch + TIMES.jump_ahead_epochs
+    begin = chain.epoch + TIMES.jump_ahead_epochs
+    assert sorted(chain.first.ready) == list(range(begin, begin + 16))
 
 
-def test_numbers_jump_ahead_after_an_outage_and_are_never_bound_again() -> None:
+def test_epochs_jump_ahead_only_after_the_stock_has_run_out() -> None:
     chain = a_chain(2)
+    chain.light(32)
+    chain.deliver_all()
+    last = max(chain.first.ready)
+    chain.pass_time(20)
     chain.light(16)
     chain.deliver_all()
-    before = set(chain.first.ready)
+    assert set(range(last + 1, last + 17)) <= set(chain.first.ready)
     chain.pass_time(3600)
-    chain.deliver_all()
     chain.light(16)
     chain.deliver_all()
-    after = set(chain.first.ready) - before
+    after = {epoch for epoch in chain.first.ready if epoch > last + 16}
+    assert min(after) == chain.epoch + TIMES.jump_ahead_epochs
     assert len(after) == 16
-    assert min(after) >= chain.epoch + TIMES.jump_ahead_epochs
+
+
+@pytest.mark.parametrize("dark", [0, 1, 2])
+def test_a_dark_link_costs_numbers_and_leaves_no_gap_in_the_epochs(dark: int) -> None:
+    times = LaneTimes(batch_units=16, announce_ahead=24, renew_below_pairs=0)
+    chain = a_chain(3, times)
+    chain.light(64)
+    chain.deliver_all()
+    for _ in range(8):  # two minutes without one link
+        for link in range(3):
+            if link != dark:
+                chain.make_block(link, 16)
+                while chain.be_born(link, upstream=True) or chain.be_born(link, upstream=False):
+                    pass
+        chain.deliver_all()
+        chain.pass_time(15)
+        chain.deliver_all()
+    for _ in range(8):
+        chain.light(16)
+        chain.deliver_all()
+        chain.pass_time(15)
+        chain.deliver_all()
+    chain.come_to_rest()
+    chain.check_at_rest()
+    assert len(chain.first.void) >= 16
+    ready = sorted(chain.first.ready)
+    jumps = [later for earlier, later in pairwise(ready) if later != earlier + 1]
+    assert len(ready) >= 64 + 32
+    assert len(jumps) <= 1, "the stock ran out once at most"
+
+
+@pytest.mark.parametrize("renew_below", [0, 1_000])
+def test_pads_that_are_renewed_leave_no_gap_in_the_epochs(renew_below: int) -> None:
+    times = LaneTimes(batch_units=16, renew_below_pairs=renew_below, confirm_timeout_s=200.0)
+    chain = a_chain(2, times)
+    for _ in range(3):
+        chain.light(16)
+        chain.deliver_all()
+    ready = sorted(chain.first.ready)
+    assert len(ready) == 48 - 3 * bool(renew_below)
+    assert ready == list(range(ready[0], ready[0] + len(ready)))
+    assert chain.first.ready == chain.last.ready
+
+
+def test_a_last_end_set_back_to_an_old_image_gives_no_epoch_a_second_key() -> None:
+    chain = a_chain(2)
+    chain.light(64)
+    chain.deliver_all()
+    before = dict(chain.first.ready)
+    chain.last.ready.clear()
+    chain.crash(2)
+    chain.connect_all()
+    chain.light(16)
+    chain.deliver_all()
+    assert chain.first.ready == before
+    assert not chain.last.ready
 
 
 def test_few_keys_wait_for_a_batch_until_they_are_old() -> None:
@@ -133,6 +195,7 @@ def test_a_relay_cannot_play_the_last_end() -> None:
         count=16,
         pair=0,
         end_pair=40,
+        epoch=chain.epoch,
         held=b"\xff\xff",
         tag=bytes(16),
     )
@@ -148,9 +211,7 @@ def test_a_relay_cannot_play_the_last_end() -> None:
 
 
 def test_a_key_bound_long_after_its_announcement_has_its_full_time() -> None:
-    chain = a_chain(
-        2, LaneTimes(confirm_timeout_s=100.0, jump_ahead_epochs=86_400, renew_below_pairs=0)
-    )
+    chain = a_chain(2, LaneTimes(confirm_timeout_s=100.0, renew_below_pairs=0))
     chain.pass_time(5_000)
     chain.deliver_all()
     chain.light(16)
@@ -188,20 +249,24 @@ def test_a_batch_never_spans_more_than_a_bitmap_holds() -> None:
     times = LaneTimes(batch_age_s=1e6, confirm_timeout_s=1e6, renew_below_pairs=0)
     chain = a_chain(2, times)
     chain.light(5)
+    chain.make_block(0, 4_200)
+    while chain.be_born(0, upstream=True) or chain.be_born(0, upstream=False):
+        pass
     chain.deliver_all()
-    chain.pass_time(6_000)
+    chain.pass_time(65)
     chain.deliver_all()
+    assert len(chain.first.void) >= 4_200
     chain.light(16)
     chain.deliver_all()
     assert len(chain.last.ready) == 21
-    assert max(chain.last.ready) - min(chain.last.ready) > 4_096
+    assert max(chain.last.came) - min(chain.last.came) > 4_096
     assert chain.last.n_spent == 2
 
 
 def test_confirmations_that_nobody_can_verify_stop_the_lane_at_last() -> None:
     chain = a_chain(2)
     first = chain.nodes[0]
-    unbound = chain.epoch + TIMES.jump_ahead_epochs
+    unbound = 5
     for pair in range(17):
         forged = LaneConfirm(
             lane="lane",
@@ -210,6 +275,7 @@ def test_confirmations_that_nobody_can_verify_stop_the_lane_at_last() -> None:
             count=1,
             pair=pair,
             end_pair=40,
+            epoch=chain.epoch,
             held=b"\1",
             tag=bytes(16),
         )
@@ -232,6 +298,7 @@ def test_a_confirmation_without_pads_left_is_not_answered() -> None:
         count=1,
         pair=40,
         end_pair=41,
+        epoch=chain.epoch,
         held=b"\1",
         tag=bytes(16),
     )
@@ -273,16 +340,16 @@ def test_relays_void_takes_nothing_that_the_last_end_holds() -> None:
         chain.deliver_down(0), chain.deliver_down(1)
     held = chain.last.held[0]
     void = LaneVoid(lane="lane", generation=0, first=held.first, count=held.count)
-    assert chain.nodes[2].receive_from_up(void, chain.now_s) == ()
+    assert chain.nodes[2].receive_from_up(void, chain.now_s, chain.epoch) == ()
     chain.deliver_all()
     assert len(chain.last.ready) == 16
 
 
 def test_another_generation_is_another_lane() -> None:
     chain = a_chain(2)
-    old = LaneVoid(lane="lane", generation=7, first=chain.epoch, count=4_000)
-    for node in (1, 2):
-        assert chain.nodes[node].receive_from_up(old, 0.0) == ()
+    old = LaneVoid(lane="lane", generation=7, first=0, count=4_000)
+    assert chain.nodes[1].receive_from_up(old, 0.0) == ()
+    assert chain.nodes[2].receive_from_up(old, 0.0, chain.epoch) == ()
     with pytest.raises(PeerError, match="lane other"):
         chain.nodes[1].receive_from_up(
             LaneVoid(lane="other", generation=0, first=1, count=1), chain.now_s

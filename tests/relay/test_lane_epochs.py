@@ -141,9 +141,9 @@ def test_an_end_that_starts_again_serves_what_its_store_has_and_no_more() -> Non
 
 def test_keys_whose_batch_was_refused_are_not_served_and_ready_ones_of_its_range_are() -> None:
     epochs = Epochs(LANE, window=5)
+    epochs.held(100, 101, 102)
     epochs.ready(101)
-    epochs.held(100, 102)
-    epochs.released(100, 101, 102)
+    epochs.released()
     assert epochs.is_ready(101)
     epochs.check_asked(101, 101.0, 0.0)
     for number in (100, 102):

@@ -20,6 +20,7 @@ def turn_over(chain: Chain) -> None:
         disk.next_number, disk.verdict = 0, None
         disk.ready.clear()
         disk.void.clear()
+        disk.came.clear()
         if disk.held is not None:
             disk.n_spent, disk.held = disk.n_spent + 1, None
     for node in range(chain.lane.n_links + 1):
@@ -72,6 +73,7 @@ def test_a_relay_can_waste_few_pads_by_forging_and_then_stops_the_lane() -> None
             count=1,
             pair=pair,
             end_pair=40,
+            epoch=chain.epoch,
             held=b"\1",
             tag=bytes(16),
         )

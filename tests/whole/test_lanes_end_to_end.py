@@ -10,6 +10,7 @@ from tests.whole.route import Route, open_route
 LANE = "rate_mhz = 4000"
 TIMES = """
 hold_s = 8.0
+jump_ahead_epochs = 120
 batch_units = 8
 batch_age_s = 4.0
 retry_s = 1.0
