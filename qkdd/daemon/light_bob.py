@@ -39,6 +39,8 @@ from qkdd.watch.sight import Tally
 log = structlog.get_logger(__name__)
 
 SEARCH_TIMEOUT_S = 10.0
+ALIGN_TIMEOUT_S = 1200.0
+"""From any turn of the fibre the feedback loop takes up to five minutes (docs/operating.md)."""
 REPORT_FRAMES = 10
 INLINE_TAGS = 1 << 16
 """More than a tagger's pause brings. It takes the loop some 3 ms."""
@@ -72,6 +74,8 @@ class BobLight:
         self._stopped: RunStopped | None = None
         self._run: RunAnnounced | None = None
         self._search_ends_s: float | None = None
+        self._align_ends_s: float | None = None
+        self._n_good_before = 0
         self._sifter: BobSifter | None = None
         self._tally = Tally()
         self._measured: list[CalibrationMeasured] = []
@@ -104,6 +108,18 @@ class BobLight:
                     await self._handle(event)
                 if self._search_ends_s is not None and trio.current_time() > self._search_ends_s:
                     await self._lose(f"no light found within {SEARCH_TIMEOUT_S:g} s")
+                await self._check_alignment()
+
+    async def _check_alignment(self) -> None:
+        """A run that began under a turned polarisation has its time to be turned back."""
+        if self._align_ends_s is None:
+            return
+        if self._keeper is not None and self._keeper.n_good > self._n_good_before:
+            self._align_ends_s = None
+            self._status.reason = None
+            log.info("the polarisation is aligned")
+        elif trio.current_time() > self._align_ends_s:
+            await self._lose(f"the polarisation was not aligned within {ALIGN_TIMEOUT_S:g} s")
 
     async def _feed(self, tags: TagBlock) -> tuple[Event, ...]:
         """Off the loop what may take long: a hunt, and a backlog of tags."""
@@ -156,13 +172,21 @@ class BobLight:
             case BlockEnded():
                 self._end_block(event.block_index)
             case Lost():
+                if self._search_ends_s is not None and self._keeper is not None:
+                    self._keeper.not_found()
                 await self._lose(event.reason)
 
     async def _locked(self, event: FrameStartFound) -> None:
         assert self._run is not None
         self._search_ends_s = None
         self._status.enter("light")
-        log.info("frame start found", matched=event.matched, errors=event.errors)
+        if event.turned and self._keeper is not None:
+            self._n_good_before = self._keeper.n_good
+            self._align_ends_s = trio.current_time() + ALIGN_TIMEOUT_S
+            self._status.reason = "aligning: the polarisation is turned"
+        log.info(
+            "frame start found", matched=event.matched, errors=event.errors, turned=event.turned
+        )
         await self._send(
             LightLocked(
                 run=self._run.run,
@@ -237,7 +261,7 @@ class BobLight:
 
     def _drop(self, state: str, reason: str | None) -> None:
         """Forget the run; its block that has not ended is void."""
-        self._search_ends_s = None
+        self._search_ends_s = self._align_ends_s = None
         self._measured.clear()
         if self._keeper is not None:
             self._keeper.run_ended()

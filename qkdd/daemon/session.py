@@ -232,7 +232,11 @@ async def _bob(
 
     async def look() -> None:
         receiver = LightReceiver(
-            end.settings.plan, end.config.frames, receiver_settings.detectors, end.entropy
+            end.settings.plan,
+            end.config.frames,
+            receiver_settings.detectors,
+            end.entropy,
+            any_turn=keeper is not None,
         )
         async with open_receiver(receiver_settings) as tagger:
             with end.status.light.at_work():

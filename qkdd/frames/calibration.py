@@ -54,9 +54,13 @@ class SlipAlarm:
     It weighs the hypothesis that the error rate is a third of the way from the limit to 1/2
     against the limit itself: a slip (error rate 1/2) is called after about 150 matched bits,
     in one segment or over several, and so is an error rate that stays well above the limit.
+
+    Of a run whose polarisation is turned it says nothing until the errors have been below the limit
+    by the same evidence: from then on it is armed.
     """
 
-    def __init__(self, max_qber: float) -> None:
+    def __init__(self, max_qber: float, *, armed: bool = True) -> None:
+        self.armed = armed
         alarm = max_qber + (0.5 - max_qber) / 3.0
         self._wrong_nats = math.log(alarm / max_qber)
         self._right_nats = math.log((1.0 - alarm) / (1.0 - max_qber))
@@ -66,5 +70,11 @@ class SlipAlarm:
         """Take in one segment; say whether the evidence suffices."""
         errors = sum(count.errors)
         right = sum(count.matched) - errors
-        self._nats = max(0.0, self._nats + errors * self._wrong_nats + right * self._right_nats)
-        return self._nats > SLIP_NATS
+        nats = errors * self._wrong_nats + right * self._right_nats
+        self._nats = max(0.0, self._nats + (nats if self.armed else -nats))
+        if self._nats <= SLIP_NATS:
+            return False
+        if self.armed:
+            return True
+        self.armed, self._nats = True, 0.0
+        return False

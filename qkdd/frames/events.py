@@ -29,6 +29,8 @@ class FrameStartFound:
     """Of these: clicks with the wrong bit."""
     runner_up: int
     """``matched - 2 * errors`` of the second-best offset: near 0 if all is well."""
+    turned: bool = False
+    """The polarisation is turned so far that the errors are no measure yet."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,14 @@ from qkdd.frames.clock import PulseClock
 from qkdd.frames.events import ClockFound, FrameStartFound, Lost
 from qkdd.frames.settings import FrameSettings
 from qkdd.frames.spectrum import Line, find_line, sharpen
-from qkdd.frames.start import CalibrationStates, NoStart, edge_range_ps, find_start
+from qkdd.frames.start import (
+    CalibrationStates,
+    NoStart,
+    Start,
+    edge_range_ps,
+    find_start,
+    find_turned_start,
+)
 
 WINDOW_PULSES = 1_000_000
 """10 ms at 100 MHz: at 2e-4 clicks per pulse, 200 tags."""
@@ -44,7 +51,11 @@ class Hunter:
         settings: FrameSettings,
         states: CalibrationStates,
         buffer: TagBuffer,
+        *,
+        any_turn: bool = False,
     ) -> None:
+        """``any_turn``: a start under any polarisation will do; somebody will turn it back."""
+        self._any_turn = any_turn
         self._plan = plan
         self._settings = settings
         self._states = states
@@ -123,15 +134,46 @@ class Hunter:
         ) - clock.fraction_ps
         slots = np.rint(since_ps / clock.period_ps)
         in_gate = np.abs(since_ps - slots * clock.period_ps) <= 0.5 * self._settings.gate_ps
-        start = find_start(
+        start = self._find(
             slots[in_gate].astype(np.int64),
             self._buffer.detectors[light][in_gate],
             first=math.floor((early_ps - clock.anchor_ps) / clock.period_ps) - 1,
             last=math.ceil((late_ps - clock.anchor_ps) / clock.period_ps) + 1,
-            preamble_pulses=self._plan.preamble_pulses,
-            states=self._states,
-            max_qber=self._settings.max_calibration_qber,
         )
         clock = clock.at(start.slot).renumbered(0)
-        found = FrameStartFound(clock.anchor_ps, start.matched, start.errors, start.runner_up)
+        found = FrameStartFound(
+            clock.anchor_ps, start.matched, start.errors, start.runner_up, start.turned
+        )
         return clock, found
+
+    def _find(
+        self,
+        slots: npt.NDArray[np.int64],
+        detectors: npt.NDArray[np.uint8],
+        *,
+        first: int,
+        last: int,
+    ) -> Start:
+        """Search as if the polarisation were right; then, where that will do, under any turn."""
+        pulses = self._plan.preamble_pulses
+        try:
+            return find_start(
+                slots,
+                detectors,
+                first=first,
+                last=last,
+                preamble_pulses=pulses,
+                states=self._states,
+                max_qber=self._settings.max_calibration_qber,
+            )
+        except NoStart:
+            if not self._any_turn:
+                raise
+        return find_turned_start(
+            slots,
+            detectors,
+            first=first,
+            last=last,
+            preamble_pulses=pulses,
+            states=self._states,
+        )

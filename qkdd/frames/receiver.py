@@ -33,7 +33,11 @@ class LightReceiver:
         settings: FrameSettings,
         detectors: Mapping[int, int],
         entropy: Entropy,
+        *,
+        any_turn: bool = False,
     ) -> None:
+        """``any_turn``: take up a run whose polarisation is turned; somebody will turn it back."""
+        self._any_turn = any_turn
         _check(plan, settings, detectors)
         self._plan = plan
         self._settings = settings
@@ -61,7 +65,9 @@ class LightReceiver:
         """A new run is about to start: look for it in the tags from now on."""
         self.stop()
         self._states = calibration_states
-        self._hunter = Hunter(self._plan, self._settings, calibration_states, self._buffer)
+        self._hunter = Hunter(
+            self._plan, self._settings, calibration_states, self._buffer, any_turn=self._any_turn
+        )
 
     def stop(self) -> None:
         """Forget the run and its clicks; ignore tags until the next hunt."""
@@ -146,7 +152,13 @@ class LightReceiver:
         assert self._states is not None
         self._hunter = None
         self._tracker = Tracker(
-            self._plan, self._settings, self._states, self._settler, self._buffer, found.clock
+            self._plan,
+            self._settings,
+            self._states,
+            self._settler,
+            self._buffer,
+            found.clock,
+            turned=found.start_found.turned,
         )
 
 

@@ -37,6 +37,8 @@ class Start:
     matched: int
     errors: int
     runner_up: int
+    turned: bool = False
+    """Found although the polarisation is turned: the errors say nothing of the place."""
 
 
 class NoStart(Exception):
@@ -116,11 +118,7 @@ def find_start(
         else:
             score += vote
     best = int(np.argmax(score))
-    rows = slots - last + best
-    right = np.where(detectors & 1, -1, 1) * np.where(
-        detectors >> 1, votes[1][rows], votes[0][rows]
-    )
-    matched, errors = int(np.count_nonzero(right)), int(np.count_nonzero(right < 0))
+    matched, errors = _errors_at(slots - last + best, detectors, votes)
     score[best] = np.iinfo(np.int16).min
     start = Start(last - best, matched, errors, int(score.max()) if n_candidates > 1 else 0)
     _check(start, n_candidates, max_qber)
@@ -137,6 +135,74 @@ def _votes(n_pulses: int, states: CalibrationStates) -> list[npt.NDArray[np.int8
         for basis in range(2):
             votes[basis][begin:end] = signs * ((codes >> 1 & 1) == basis)
     return votes
+
+
+def find_turned_start(
+    slots: npt.NDArray[np.int64],
+    detectors: npt.NDArray[np.uint8],
+    *,
+    first: int,
+    last: int,
+    preamble_pulses: int,
+    states: CalibrationStates,
+) -> Start:
+    """Find the slot of pulse 0 whatever the fibre has made of the polarisation.
+
+    Parameters and errors are those of :func:`find_start`.
+
+    Notes
+    -----
+    A turn M of the Poincare sphere correlates the bit of sent basis j with the bit of clicked basis
+    i by M_ij, two of its rows and columns: the sum of the four squares is 1 + M_33^2, never less
+    than 1. At a wrong place each sum S_ij of n_ij signs is noise, and the sum of S_ij^2 / n_ij a
+    chi-square of four degrees, P(>= x) = (1 + x/2) exp(-x/2).
+    """
+    use = (slots > last) & (slots - first < preamble_pulses)
+    n_candidates = last - first + 1
+    if not np.any(use) or not 0 < n_candidates <= MAX_CANDIDATES:
+        raise NoStart(
+            f"{np.count_nonzero(use)} clicks in the preamble for {n_candidates} places of its start"
+        )
+    n_clicks = MAX_CLICKS * (4 if n_candidates <= MAX_CANDIDATES // 10 else 1)
+    slots, detectors = slots[use][:n_clicks], detectors[use][:n_clicks]
+    votes = _votes(int(slots[-1]) - first + 1, states)
+    sums = np.zeros((2, 2, n_candidates), np.int16)  # by basis clicked and sent
+    for slot, detector in zip((slots - last).tolist(), detectors.tolist(), strict=True):
+        for sent in range(2):
+            vote = votes[sent][slot : slot + n_candidates]
+            if detector & 1:
+                sums[detector >> 1, sent] -= vote
+            else:
+                sums[detector >> 1, sent] += vote
+    evidence = np.zeros(n_candidates)
+    for clicked in range(2):
+        n_clicked = int(np.count_nonzero(detectors >> 1 == clicked))
+        for sent in range(2):
+            expected = n_clicked * float(np.count_nonzero(votes[sent])) / votes[sent].size
+            evidence += sums[clicked, sent].astype(np.float64) ** 2 / max(expected, 1.0)
+    best = int(np.argmax(evidence))
+    matched, errors = _errors_at(slots - last + best, detectors, votes)
+    most = float(evidence[best])
+    evidence[best] = 0.0
+    second = float(evidence.max())
+    needed = -2.0 * math.log(FALSE_START / n_candidates)
+    needed += 2.0 * math.log1p(needed / 2.0) + 2.0  # the factor 1 + x/2, at the x that it leads to
+    told = f"best of {n_candidates} places: evidence {most:.0f}, runner-up {second:.0f}"
+    if most <= needed:
+        raise NoStart(f"no place of the preamble stands out ({needed:.0f} needed; {told})")
+    if math.sqrt(most) - math.sqrt(second) < AHEAD_SIGMA:
+        raise NoStart(f"two places of the preamble fit alike ({told})")
+    return Start(last - best, matched, errors, round(second), turned=True)
+
+
+def _errors_at(
+    rows: npt.NDArray[np.int64], detectors: npt.NDArray[np.uint8], votes: list[npt.NDArray[np.int8]]
+) -> tuple[int, int]:
+    """Return basis-matched clicks and the wrong ones among them, at one place of the start."""
+    right = np.where(detectors & 1, -1, 1) * np.where(
+        detectors >> 1, votes[1][rows], votes[0][rows]
+    )
+    return int(np.count_nonzero(right)), int(np.count_nonzero(right < 0))
 
 
 def _check(start: Start, n_candidates: int, max_qber: float) -> None:

@@ -48,6 +48,8 @@ class Tracker:
         settler: ClickSettler,
         buffer: TagBuffer,
         clock: PulseClock,
+        *,
+        turned: bool = False,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -59,7 +61,7 @@ class Tracker:
         self._last_ps = NEVER_PS
         self._window_pulses = window_pulses(plan)
         self._loop = PhaseLoop(min(self._window_pulses, plan.frame_pulses))
-        self._slip = SlipAlarm(settings.max_calibration_qber)
+        self._slip = SlipAlarm(settings.max_calibration_qber, armed=not turned)
         self._recent: deque[tuple[int, int, int]] = deque()
         """Pulses, clicks, clicks near their pulse: of the windows of the last 200 ms."""
         self._recent_pulses = 0

@@ -102,6 +102,10 @@ class PolarizationHolder:
         self._squeezers = squeezers
         self._max_qber = max_qber
         self._centre_mv = list(squeezers.apart(tuple(float(mv) for mv in voltages_mv)))
+        self._good_mv = tuple(self._centre_mv)
+        self._n_not_found = 0
+        self.n_good = 0
+        """Measurements of a channel that ended with the errors of no basis above the limit."""
         self._channel = 0
         self._seeking = False
         self.n_steps = 0
@@ -121,6 +125,20 @@ class PolarizationHolder:
     def centre_mv(self) -> tuple[int, ...]:
         """The best voltages known, without the excursion."""
         return tuple(round(mv) for mv in self._centre_mv)
+
+    def not_found(self) -> None:
+        """The light was there, but no beginning of a run could be made out in it.
+
+        First back to the last voltages that were good; then a quarter of a turn with one channel
+        after the other, and back again each second time: the light may have another fault.
+        """
+        self._n_not_found += 1
+        self._centre_mv = list(self._good_mv)
+        if self._n_not_found % 2 == 0:
+            channel = self._n_not_found // 2 % len(self._centre_mv)
+            moved_mv = self._centre_mv[channel] + self._squeezers.half_wave_mv / 2.0
+            self._centre_mv[channel] = self._squeezers.fold(moved_mv, 0.0)
+        self._begin_visit()
 
     @property
     def seeking(self) -> bool:
@@ -165,6 +183,10 @@ class PolarizationHolder:
         self._begin_visit()  # folds the channel that has moved
         self.n_steps += step_rad != 0.0
         self._seeking = too_bad
+        self._n_not_found = 0
+        if not too_bad:
+            self.n_good += 1
+            self._good_mv = tuple(self._centre_mv)
         self._channel = (self._channel + 1) % len(self._centre_mv)
         self._begin_visit()
 

@@ -51,14 +51,19 @@ class PolarizationKeeper:
         self._tell = tell
         self._frames_per_sample = max(1, round(SAMPLE_S / frame_s))
         self._frames_to_settle = math.ceil(SETTLE_S / frame_s)
-        self._samples_in, self._samples_out = trio.open_memory_channel[Side](1)
-        """One: the voltages wait for nothing else before they change."""
+        self._samples_in, self._samples_out = trio.open_memory_channel[Side | None](1)
+        """None: no run was found in the light. One: voltages wait for nothing else to change."""
         self._holder: PolarizationHolder | None = None
         self._waiting = False
         self._n_reads = 0
         self._stale_reads = 0
         self._stale_frames = 0
         self._begin_sample()
+
+    @property
+    def n_good(self) -> int:
+        """How often a channel has been measured with errors below the limit."""
+        return 0 if self._holder is None else self._holder.n_good
 
     def tags_read(self) -> None:
         """The tagger has been read once more; what comes of it follows."""
@@ -77,6 +82,12 @@ class PolarizationKeeper:
             self._waiting = False
             self._samples_in.send_nowait(self._sample)
             self._begin_sample()
+
+    def not_found(self) -> None:
+        """Light was there, but no run was found in it: try other voltages."""
+        if self._waiting:
+            self._waiting = False
+            self._samples_in.send_nowait(None)
 
     def run_ended(self) -> None:
         """Forget a sample that has only begun."""
@@ -137,7 +148,10 @@ class PolarizationKeeper:
             self._waiting = True
             sample = await self._samples_out.receive()
             was_seeking = holder.seeking
-            _take(holder, sample)
+            if sample is None:
+                holder.not_found()
+            else:
+                _take(holder, sample)
             wanted_mv = holder.voltages_mv
             for channel, (old_mv, new_mv) in enumerate(zip(now_mv, wanted_mv, strict=True), 1):
                 if new_mv != old_mv:

@@ -49,6 +49,8 @@ class Light:
     coincidence: float = 0.01
     slip_at: int | None = None
     slip_by: int = 1
+    turn: npt.NDArray[np.float64] | None = None
+    """(3, 3) rotation of the Poincare sphere, on top of ``qber``."""
     times_ps: npt.NDArray[np.int64] = field(init=False)
     channels: npt.NDArray[np.uint8] = field(init=False)
     pulses: npt.NDArray[np.int64] = field(init=False)
@@ -97,6 +99,10 @@ class Light:
     ) -> npt.NDArray[np.uint8]:
         codes = states(pulses)
         basis = (rng.random(pulses.size) >= 0.84).astype(np.uint8)
+        if self.turn is not None:
+            along = (1 - 2 * self.qber) * self.turn[basis, codes >> 1]
+            wrong = rng.random(pulses.size) >= (1 + along) / 2
+            return (basis * 2 + ((codes & 1) ^ wrong)).astype(np.uint8)
         flip = rng.random(pulses.size) < self.qber
         guess = rng.integers(0, 2, pulses.size).astype(np.uint8)
         bit = np.where(basis == codes >> 1, (codes & 1) ^ flip, guess)

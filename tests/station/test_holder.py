@@ -82,3 +82,16 @@ def test_moving_squeezers_apart_leaves_the_light_as_it_is() -> None:
     )
     np.testing.assert_allclose(before, after, atol=1e-12)
     assert RANGE.apart((0.0, 900.0, 0.0, 0.0)) == (0.0, 900.0, 0.0, 0.0)
+
+
+def test_a_run_that_is_not_found_is_looked_for_at_the_last_good_voltages_first() -> None:
+    loop = Loop(2, drift=0.001, **BRIGHT)
+    loop.run(500)
+    assert loop.holder.n_good > 0
+    good = loop.holder.centre_mv
+    tried = []
+    for _ in range(8):
+        loop.holder.not_found()
+        tried.append(loop.holder.centre_mv)
+    assert tried[0::2] == [good] * 4
+    assert len({good, *tried[1::2]}) == 5  # a quarter of a turn with each channel

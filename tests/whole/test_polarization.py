@@ -11,6 +11,7 @@ from tests.whole.stock import install_psk
 
 FIRST_KEY_S = 40.0
 FOUND_S = 90.0
+ALIGNED_S = 400.0
 
 
 def with_controller(text: str) -> str:
@@ -19,6 +20,12 @@ def with_controller(text: str) -> str:
     assert fibre in text
     text = text.replace(fibre, f"{fibre}polarization_drift = 0.003\n")
     return text + 'polarization = { model = "ozoptics-epc", listen = "pty:epc" }\n'
+
+
+def of_unknown_turn(text: str) -> str:
+    return with_controller(text).replace(
+        "[links.fibre]\n", '[links.fibre]\npolarization_start = "unknown"\n'
+    )
 
 
 def receiver(folder: Path) -> str:
@@ -66,3 +73,17 @@ async def test_errors_of_a_turned_fibre_are_brought_down_while_key_flows(tmp_pat
             ),
             FIRST_KEY_S,
         )
+
+
+@pytest.mark.slow
+async def test_light_of_an_unknown_polarisation_becomes_key(tmp_path: Path) -> None:
+    more = {BOB: receiver(tmp_path)}
+    async with open_site(tmp_path, more=more, alter_lab=of_unknown_turn) as site:
+        install_psk(site)
+        await site.start()
+        await site.wait(
+            "a turned run", lambda _a, b: (b.reason or "").startswith("aligning"), FIRST_KEY_S
+        )
+        _, bob = await site.wait("key", lambda a, b: min(a.stock_bits, b.stock_bits) > 0, ALIGNED_S)
+        assert bob.polarization is not None
+        assert bob.polarization.n_steps > 3
