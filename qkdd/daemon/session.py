@@ -215,7 +215,12 @@ async def _bob(
     ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end))
     settings = end.settings
     watchman = Watchman(
-        settings.plan, settings.intensities, end.config.frames, receiver_settings.watch, end.status
+        settings.plan,
+        settings.intensities,
+        end.config.frames,
+        receiver_settings.watch,
+        end.status,
+        max_qber=settings.reconcile.max_qber,
     )
     distiller = BobDistiller(ties, watchman)
     keeper = _keeper(end, receiver_settings)

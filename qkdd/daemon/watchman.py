@@ -24,7 +24,11 @@ class Watchman:
         frames: FrameSettings,
         settings: WatchSettings,
         status: LinkStatus,
+        *,
+        max_qber: float,
     ) -> None:
+        """``max_qber``: above it no block makes a key, whatever the monitors say."""
+        self._max_qber = max_qber
         self._plan = plan
         self._intensities = intensities
         self._frames = frames
@@ -54,6 +58,12 @@ class Watchman:
             sight, self._intensities, self._settings, shortest_block_s=self._shortest_block_s
         )
         self._status.watched(found)
-        if found:
-            log.error("a monitor speaks: block thrown away", monitors=found)
-            raise BlockGone("a monitor of the receiver spoke: " + found[0].partition(":")[0])
+        if not found:
+            return
+        log.error("a monitor speaks: block thrown away", monitors=found)
+        if counts.qber_test > self._max_qber:  # the simpler reason of the two
+            raise BlockGone(
+                f"QBER {counts.qber_test:.4f} in the test basis is over {self._max_qber:g}, and a "
+                "monitor of the receiver spoke"
+            )
+        raise BlockGone("a monitor of the receiver spoke: " + found[0].partition(":")[0])

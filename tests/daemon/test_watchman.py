@@ -20,7 +20,9 @@ N_KEY = 1_552_000
 
 
 def watchman(status: LinkStatus) -> Watchman:
-    return Watchman(LightPlan(), Intensities(), FrameSettings(), WatchSettings(), status)
+    return Watchman(
+        LightPlan(), Intensities(), FrameSettings(), WatchSettings(), status, max_qber=0.11
+    )
 
 
 def tally(ones: int) -> Tally:
@@ -45,3 +47,11 @@ def test_a_detector_that_lags_behind_costs_the_block_and_the_peer_hears_no_numbe
     assert status.n_alarms == 1
     assert status.alarm is not None
     assert "0.470361, expected 0.5 within 0.01" in status.alarm
+
+
+def test_errors_that_forbid_a_key_are_the_simpler_reason() -> None:
+    status = LinkStatus(name="a-b", peer="a", role="receiver")
+    noisy = DecoyCounts(key=HONEST.key, test=HONEST.test, test_errors=(5_500, 900, 4))
+    with pytest.raises(BlockGone, match=r"^QBER 0\.135\d in the test basis is over 0\.11, and"):
+        watchman(status).judge(tally(730_000), noisy, 0)
+    assert status.n_alarms == 1
