@@ -44,6 +44,19 @@ class Committer(Protocol):
     async def commit_block(self, work: "Work", key: Secret, auth_bytes: int) -> bool: ...
 
 
+class BlockDesk(Committer, Protocol):
+    """A committer that wants to know of every block, whatever comes of it."""
+
+    async def begin_block(self) -> None:
+        """Count a block, on disk, before its counts are looked at.
+
+        Raises
+        ------
+        BlockGone
+            If there must be no further one.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One block on its way: which, and where in its run."""
@@ -58,7 +71,7 @@ class Ties:
     """What ties a distiller to its session: settings, key desk, peer, and who hears of blocks."""
 
     settings: DistilSettings
-    desk: Committer
+    desk: BlockDesk
     send: Send
     mailbox: Mailbox
     report: Callable[[BlockFacts], None]

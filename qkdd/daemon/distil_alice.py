@@ -124,9 +124,13 @@ class AliceDistiller:
             await self._progress.wait()
 
     async def _distil(self, block: SentBlock, block_no: BlockNo, first: Clicks) -> None:
-        if block.doubt is not None:
+        try:
+            if block.doubt is not None:
+                raise BlockGone(block.doubt)  # before anything of it is said
+            await self._ties.desk.begin_block()
+        except BaseException:
             block.choices.wipe()
-            raise BlockGone(block.doubt)  # before anything of it is said
+            raise
         mail = BlockMail(self._ties.mailbox, block_no)
         sifted = await self._sift(block, block_no, first, mail)
         try:

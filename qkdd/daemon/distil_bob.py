@@ -68,6 +68,7 @@ class BobDistiller:
         work = Work(sifter.block_no, block.index, sifter.n_clicks)
         mail = BlockMail(self._ties.mailbox, work.block_no)
         await send_each(self._ties.send, sifter.announce())
+        await self._ties.desk.begin_block()
         sifted = None
         while sifted is None:
             sifted = await in_thread(sifter.receive, await mail.get(Kept))

@@ -21,7 +21,7 @@ def this_year() -> int:
 
 
 class EpsilonLimit:
-    """Stands before the commit of a link's blocks: what a block costs is on disk before it is key.
+    """Stands before a link's blocks: what a block costs is on disk before its fate is decided.
 
     At the limit blocks are given up, at both ends and with the reason; the light and the delivery
     of what is there go on.
@@ -69,17 +69,19 @@ class EpsilonLimit:
         raise BlockGone(reason)
 
 
-class LimitedCommit:
-    """A committer that spends before it commits."""
+class CountedBlocks:
+    """Counts each block before anything is decided about it, and has a committer take what comes.
+
+    Blocks of which nothing comes count too: an attack that has most blocks given up has its
+    chances in all of them.
+    """
 
     def __init__(self, limit: EpsilonLimit, inner: Committer) -> None:
         self._limit = limit
         self._inner = inner
 
+    async def begin_block(self) -> None:
+        await self._limit.spend()
+
     async def commit_block(self, work: Work, key: Secret, auth_bytes: int) -> bool:
-        try:
-            await self._limit.spend()
-        except BaseException:
-            key.wipe()
-            raise
         return await self._inner.commit_block(work, key, auth_bytes)

@@ -16,10 +16,10 @@ from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link
 from qkdd.daemon.birth import BlockBirth
-from qkdd.daemon.distil import Committer, DistilSettings, Ties
+from qkdd.daemon.distil import BlockDesk, DistilSettings, Ties
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
 from qkdd.daemon.distil_bob import BobDistiller, EndedBlock, wipe_waiting
-from qkdd.daemon.epsilon import EpsilonLimit, LimitedCommit
+from qkdd.daemon.epsilon import CountedBlocks, EpsilonLimit
 from qkdd.daemon.hop_desk import HOP_MESSAGES
 from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
 from qkdd.daemon.key_rooms import KeyRooms
@@ -133,7 +133,7 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             make = _alice if end.config.role == "transmitter" else _bob
             limit = epsilon_limit(end)
             await limit.look()
-            birth = LimitedCommit(limit, BlockBirth(end.config, desk, end.lanes))
+            birth = CountedBlocks(limit, BlockBirth(end.config, desk, end.lanes))
             await make(end, session, birth, runs, blocks)
         finally:
             end.lanes.detach(link, post)
@@ -154,7 +154,7 @@ async def _receive(session: PeerSession, sorter: Sorter) -> None:
 
 
 async def _alice(
-    end: LinkEnd, session: PeerSession, birth: Committer, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd, session: PeerSession, birth: BlockDesk, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.transmitter is not None
     assert end.board_key is not None
@@ -206,7 +206,7 @@ def _tap_record(config: Link) -> TapRecord | None:
 
 
 async def _bob(
-    end: LinkEnd, session: PeerSession, birth: Committer, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd, session: PeerSession, birth: BlockDesk, runs: Mailbox, blocks: Mailbox
 ) -> None:
     assert end.config.receiver is not None
     receiver_settings = end.config.receiver
