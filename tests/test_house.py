@@ -37,6 +37,8 @@ def test_house_rule_holds(command: tuple[str, ...]) -> None:
     ("module", "line"),
     [
         ("qkdd/sift/planted.py", "import trio\n"),
+        ("qkdd/network/planted.py", "import trio\n"),
+        ("qkdd/network/planted.py", "import qkdd.config\n"),
         ("qkdd/base/planted.py", "from qkdd.sift import planted_target\n"),
         ("qkdd/net/planted.py", "import drivers.tags\n"),
         ("qkdd/daemon/planted.py", "import drivers.sim\n"),
