@@ -22,7 +22,7 @@ from qkdd.keys.settings import StoreSettings
 from qkdd.relay import hop_actions
 from qkdd.relay.hop_actions import Action, HopOrder
 from qkdd.relay.hop_messages import ID_BYTES, HopBurned, HopFailed, HopHeld, HopKeys
-from qkdd.relay.hops import HopNode, split_ids
+from qkdd.relay.hops import MAX_PASSING, HopNode, split_ids
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +30,9 @@ HOP_MESSAGES = (HopKeys, HopHeld, HopFailed, HopBurned)
 ARRIVE_TIMEOUT_S = 15.0
 """From the first pads to the last node's word that all keys are on disk there."""
 EXPIRE_EVERY_S = 60.0
+MAX_WORDS_WAITING = 4 * MAX_PASSING
+"""To a neighbour that takes them slower than others speak. The first node gives up keys whose
+answer is dropped; keys that are not burned for it expire, and nobody knows their IDs."""
 NO_PADS = (LinkLost, OutOfKey, StoreError)
 
 
@@ -72,7 +75,7 @@ class HopDesk:
 
     async def run(self, neighbour: NodeId, send: Say, mailbox: Mailbox) -> None:
         """Serve a session until cancelled; what was on its way over it ends with it."""
-        # As many messages can wait as transfers pass at once, and the machine bounds those.
+        # Keys are bounded by the transfers that pass at once, all other words in _queue.
         say, said = trio.open_memory_channel[msgspec.Struct](float("inf"))
         self._says[neighbour] = say
         try:
@@ -192,7 +195,7 @@ class HopDesk:
             if isinstance(action, hop_actions.Say):
                 channel = self._says.get(action.neighbour)
                 if channel is not None:
-                    channel.send_nowait(action.message)
+                    _queue(channel, action)
                 elif isinstance(action.message, HopKeys):
                     left += self._say(self._machine.lost(action.neighbour))
             elif isinstance(action, hop_actions.Arrived):
@@ -263,3 +266,12 @@ class HopDesk:
             n_keys = await self._store.do(lambda store: store.expire_hop_keys(int(time.time())))
             if n_keys:
                 log.info("unfetched keys wiped", n_keys=n_keys)
+
+
+def _queue(channel: trio.MemorySendChannel[msgspec.Struct], say: hop_actions.Say) -> None:
+    """Queue a message; there is always room for keys, whose number the machine bounds."""
+    n_waiting = channel.statistics().current_buffer_used
+    if n_waiting < MAX_WORDS_WAITING or isinstance(say.message, HopKeys):
+        channel.send_nowait(say.message)
+    else:
+        log.debug("word about keys by hops dropped", to=say.neighbour)

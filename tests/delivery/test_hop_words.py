@@ -10,6 +10,7 @@ import trio
 
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import NodeId, SaeId
+from qkdd.daemon.hop_desk import MAX_WORDS_WAITING
 from qkdd.keys.schema import NEXT_RELAY, RELAY
 from qkdd.relay.hop_messages import HopAny, HopBurned, HopFailed, HopKeys
 from tests.delivery.relay_row import Row, relay_row
@@ -114,3 +115,17 @@ async def test_pads_that_were_not_announced_or_were_used_are_the_neighbours_faul
         for action in desk._say(desk._machine.receive("a", burn)):
             await desk._at_the_end(action)
         assert row.stations["b"].store._db.one("SELECT 1 FROM hop_keys") is None
+
+
+async def test_a_neighbour_that_gives_up_without_end_fills_no_memory(tmp_path: Path) -> None:
+    async with relay_row(tmp_path, nodes="abc") as row:
+        desk = row.stations["b"].hops
+        send, receive = trio.open_memory_channel[msgspec.Struct](float("inf"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(desk._says, "c", send)  # a neighbour that takes nothing
+            for _ in range(2 * MAX_WORDS_WAITING):
+                word = HopBurned(
+                    transfer=os.urandom(16), route=("a", "b", "c"), hop=1, key_ids=os.urandom(16)
+                )
+                assert not desk._say(desk._machine.receive("a", word))
+        assert receive.statistics().current_buffer_used == MAX_WORDS_WAITING
