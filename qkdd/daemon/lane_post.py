@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 import trio
 
-from qkdd.base.errors import PeerError, QkdError
+from qkdd.base.errors import LinkLost, PeerError, QkdError
 from qkdd.base.ids import LinkId
 from qkdd.daemon.key_desk import Say
 from qkdd.daemon.mailbox import all_waiting
@@ -33,6 +33,9 @@ LANE_MESSAGES = (
 MAX_EARLY = 4_096
 """The neighbour's stores may have agreed a moment before ours: what it then says of all its lanes
 waits here."""
+MAX_UNSAID = 65_536
+"""Messages that wait for a neighbour: a few for each open number of some lanes, and far more than
+one that listens ever leaves to wait."""
 
 Hear: TypeAlias = Callable[[LaneMessage], Awaitable[None]]
 
@@ -41,8 +44,8 @@ class LanePost:
     """One session's lanes: shut --open()--> open --the session is over--> over.
 
     Saying never waits, so that a lane between two neighbours cannot be held up by either: two
-    relays that waited for each other to listen would stand for ever. What is queued is bounded by
-    the open numbers of the lanes, and by the 10 s in which a neighbour that takes nothing is lost.
+    relays that waited for each other to listen would stand for ever. A neighbour for which more
+    than ``MAX_UNSAID`` messages wait loses the session.
     """
 
     types = LANE_MESSAGES
@@ -75,8 +78,12 @@ class LanePost:
 
     def say(self, message: LaneMessage) -> None:
         """Queue a message; what is queued together leaves under one tag."""
-        if not self.over:
+        if self.over or self.failed:
+            return
+        if self._said.statistics().current_buffer_used < MAX_UNSAID:
             self._say.send_nowait(message)
+        else:
+            self.fail(LinkLost(f"{self.link} takes too slowly what its lanes say"))
 
     @property
     def failed(self) -> bool:

@@ -6,7 +6,7 @@ import trio
 
 from qkdd.base.errors import LinkLost, PeerError
 from qkdd.base.ids import LinkId
-from qkdd.daemon.lane_post import MAX_EARLY, LanePost
+from qkdd.daemon.lane_post import MAX_EARLY, MAX_UNSAID, LanePost
 from qkdd.relay.messages import LaneMessage, LaneVoid
 
 
@@ -67,3 +67,15 @@ async def test_a_lane_can_end_the_session_with_its_reason() -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(LinkLost, match="afresh")):
         await post.run()
     assert post.over
+
+
+async def test_a_neighbour_that_takes_nothing_loses_its_session_before_our_memory() -> None:
+    post = LanePost(LinkId("a-b"), Wire().send)
+    for number in range(MAX_UNSAID):
+        post.say(void(number))
+    assert not post.failed
+    for number in range(10):
+        post.say(void(number))
+    assert post._said.statistics().current_buffer_used == MAX_UNSAID
+    with pytest.RaisesGroup(pytest.RaisesExc(LinkLost, match="a-b takes too slowly")):
+        await post.run()
