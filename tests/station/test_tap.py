@@ -39,6 +39,14 @@ def test_a_block_without_a_reading_makes_no_key() -> None:
     assert "no reading" in str(record().close_block())
 
 
+def test_a_block_during_which_the_meter_is_silent_does_not_live_on_the_reading_before() -> None:
+    tap = record(1.0)
+    assert tap.close_block() is None
+    assert "no reading" in str(tap.close_block())
+    tap.add(TAP.power_w)
+    assert tap.close_block() is None
+
+
 def test_a_reading_between_two_blocks_counts_for_both_and_for_no_third() -> None:
     tap = record(1.0, 0.9)
     assert tap.close_block() is not None
