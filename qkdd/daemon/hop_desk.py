@@ -260,10 +260,15 @@ class HopDesk:
             raise LinkLost(f"the keys for {order.route[-1]} are burned {waiting.failure}")
 
     async def expire(self) -> None:
-        """Wipe, once a minute, what came here and nobody fetched in time."""
+        """Wipe, once a minute, what came here and nobody fetched in time; a store that is in
+        trouble is asked again, for no link's session ends here in its place."""
         while True:
             await trio.sleep(EXPIRE_EVERY_S)
-            n_keys = await self._store.do(lambda store: store.expire_hop_keys(int(time.time())))
+            try:
+                n_keys = await self._store.do(lambda store: store.expire_hop_keys(int(time.time())))
+            except StoreError as error:
+                log.warning("unfetched keys wait to be wiped", reason=str(error))
+                continue
             if n_keys:
                 log.info("unfetched keys wiped", n_keys=n_keys)
 

@@ -2,15 +2,18 @@
 
 import os
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 import trio
 
-from qkdd.base.errors import PeerError
+from qkdd.base.errors import PeerError, StoreError
 from qkdd.base.ids import NodeId, SaeId
+from qkdd.base.secret import Secret
+from qkdd.daemon import hop_desk
 from qkdd.daemon.hop_desk import MAX_WORDS_WAITING
+from qkdd.keys.hop_keys import HopCopies
 from qkdd.keys.schema import NEXT_RELAY, RELAY
 from qkdd.relay.hop_messages import HopAny, HopBurned, HopFailed, HopKeys
 from tests.delivery.relay_row import Row, relay_row
@@ -129,3 +132,33 @@ async def test_a_neighbour_that_gives_up_without_end_fills_no_memory(tmp_path: P
                 )
                 assert not desk._say(desk._machine.receive("a", word))
         assert receive.statistics().current_buffer_used == MAX_WORDS_WAITING
+
+
+async def test_copies_expire_once_a_store_that_was_in_trouble_is_well_again(tmp_path: Path) -> None:
+    async with relay_row(tmp_path, nodes="ab") as row:
+        station = row.stations["b"]
+        store, held = station.store, uuid4()
+        copies = HopCopies((held,), Secret(32), 1, SaeId("alpha"), (SaeId("beta"),))
+        await station.service.do(lambda store: store.hold_hop_keys(copies, 0))
+        expire, refused = store.expire_hop_keys, []
+
+        def full(_now_s: int) -> int:
+            if len(refused) == 3:
+                return expire(_now_s)
+            refused.append(_now_s)
+            raise StoreError("database or disk is full")
+
+        store.expire_hop_keys = full
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hop_desk, "EXPIRE_EVERY_S", 0.01)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(station.hops.expire)
+                with trio.fail_after(5):
+                    left = [held]
+                    while left:
+                        await trio.sleep(0.01)
+                        left = await station.service.do(
+                            lambda store: store._db.all("SELECT key_id FROM hop_keys")
+                        )
+                nursery.cancel_scope.cancel()
+        assert len(refused) == 3
