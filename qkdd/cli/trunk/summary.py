@@ -29,7 +29,7 @@ class LinkSummary(msgspec.Struct, frozen=True, kw_only=True):
     stock_bits: int | None
     hours_of_stock: float | None
     auth_share: float | None
-    """Of the key distilled, what authentication has taken and not yet spent included."""
+    """Pads used, of pre-shared key too, over the key distilled since the start."""
     account_balances: bool | None
     """Every bit at both ends is somewhere and nowhere twice; None if an end did not tell."""
     first_light_s: float | None
@@ -167,10 +167,7 @@ def _balances(ends: Sequence[LinkSnapshot | None]) -> bool | None:
 def _auth_share(end: LinkSnapshot | None) -> float | None:
     if end is None or not end.account.get("distilled"):
         return None
-    account = end.account
-    return (account["authentication"] + end.auth_left_bits - account["pre_shared"]) / account[
-        "distilled"
-    ]
+    return end.account["authentication"] / end.account["distilled"]
 
 
 def _lane(watched: WatchedLane) -> LaneSummary:
