@@ -6,12 +6,16 @@ calibration bits as the light really has in a second.
 
 import argparse
 import math
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from drivers.sim.optics.polarization import FibreTurn, port_chances, squeezers
-from qkdd.base.light import Intensities, LightPlan
+from qkdd.amplify.length import secret_length
+from qkdd.amplify.settings import ProofSettings
+from qkdd.base.counts import ByIntensity, DecoyCounts
+from qkdd.base.light import LightPlan
+from qkdd.network.expect import HonestLink
 from qkdd.station.holder import PolarizationHolder, Squeezers
 
 MISALIGNMENT = 0.01
@@ -20,6 +24,9 @@ SHARE = 0.84
 COUNTED = 0.8
 """Of the frames of a second: those during which no voltage changed."""
 MAX_QBER = 0.05
+PROOF = ProofSettings()
+SHORTEST_CALIBRATION = LightPlan().calibration_pulses / LightPlan().frame_pulses
+"""Of the light that the key is compared with: a link needs these for its pulse numbers anyway."""
 
 
 class Loop:
@@ -60,34 +67,98 @@ class Loop:
         return np.array([self.second() for _ in range(seconds)])
 
 
-def bits_per_s(plan: LightPlan, clicks_per_s: float, key_share: float) -> tuple[float, float]:
-    """Calibration bits of a second, by basis."""
-    clicks = clicks_per_s * plan.calibration_pulses / plan.frame_pulses
-    return clicks * key_share * SHARE, clicks * (1 - key_share) * (1 - SHARE)
+@dataclass(frozen=True)
+class Day:
+    """What the light of some hours came to."""
+
+    added: np.ndarray
+    """(2,) mean error rate that the loop and the drift add, key basis first."""
+    worst: float
+    key_share: float
+    """Secret bits over those of the same light, perfectly aligned and without a controller."""
+    n_seeking: int
+    """Blocks during which the errors were called too many."""
+
+
+def bits_per_s(link: HonestLink, plan: LightPlan) -> tuple[float, float]:
+    """Calibration bits of a second, by basis; all calibration pulses are signals."""
+    frames_per_s = plan.pulse_rate_hz / plan.frame_pulses
+    signals = plan.calibration_pulses * frames_per_s / link.intensities.probabilities[0]
+    counts = link.counts(round(1e6 * signals))
+    return counts.key[0] / 1e6, counts.test[0] / 1e6
+
+
+def simulate(
+    link: HonestLink, plan: LightPlan, *, drift: float, seconds: int, seed: int = 1
+) -> Day:
+    """Run the loop second by second, and put each block's counts through the proof.
+
+    A block's errors are drawn with the mean of the true error rates of its seconds; its detections
+    are the expected ones. The first ramp of blocks is left out.
+    """
+    block_s = round(max(plan.ramp_frames) * plan.frame_pulses / plan.pulse_rate_hz)
+    n_pulses = round(
+        plan.pulse_rate_hz * block_s * (1 - plan.calibration_pulses / plan.frame_pulses)
+    )
+    uncut = round(plan.pulse_rate_hz * block_s * (1 - SHORTEST_CALIBRATION))
+    ideal = link.length_of(uncut, PROOF).n_out
+    key_per_s, test_per_s = bits_per_s(link, plan)
+    loop = Loop(seed, drift=drift, key_per_s=key_per_s, test_per_s=test_per_s)
+    rng = np.random.default_rng(seed)
+    rates, made, n_seeking = [], 0, 0
+    for _ in range(seconds // block_s):
+        block = loop.run(block_s)
+        rates.append(block)
+        made += _key_bits(link, n_pulses, block.mean(axis=0), rng)
+        n_seeking += loop.holder.seeking
+    added = np.concatenate(rates) - MISALIGNMENT
+    return Day(added.mean(axis=0), float(added.max()), made / ideal / len(rates), n_seeking)
+
+
+def _key_bits(link: HonestLink, n_pulses: int, rates: np.ndarray, rng: np.random.Generator) -> int:
+    """Draw the errors of a block and return its key."""
+    counts = link.counts(n_pulses)
+    assert counts.key_errors is not None
+    more = rates - MISALIGNMENT
+    drawn = [
+        rng.binomial(n, np.array(m) / n + more[basis])
+        for basis, (n, m) in enumerate(
+            ((counts.key, counts.key_errors), (counts.test, counts.test_errors))
+        )
+    ]
+    real = DecoyCounts(
+        key=counts.key,
+        test=counts.test,
+        key_errors=_three(drawn[0]),
+        test_errors=_three(drawn[1]),
+    )
+    disclosed = link.disclosed_bits(real)
+    return secret_length(real, link.intensities, disclosed, PROOF, n_pulses=n_pulses).n_out
+
+
+def _three(values: np.ndarray) -> ByIntensity:
+    signal, weak, vacuum = (int(value) for value in values)
+    return signal, weak, vacuum
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=20_000)
-    seconds = parser.parse_args().seconds
-    key_share = Intensities().key_basis_share
-    plan = LightPlan()
-    print("drift | clicks/s | calibration pulses | key, test bits/s | key % | test % | worst s")
-    for drift in (0.001, 0.003, 0.01):
-        for clicks, times in ((400_000, 1), (400_000, 4), (2_000_000, 1)):
-            denser = replace_calibration(plan, times)
-            key, test = bits_per_s(denser, clicks, key_share)
-            loop = Loop(1, drift=drift, key_per_s=key, test_per_s=test)
-            added = 100 * (loop.run(seconds)[seconds // 10 :] - MISALIGNMENT)
+    parser.add_argument("--seconds", type=int, default=86_400)
+    parser.add_argument("--drift", type=float, nargs="*", default=[0.001, 0.003, 0.01])
+    chosen = parser.parse_args()
+    print("drift  loss dB  calibration  bits/s key, test  added % key, test  worst %  key share")
+    for drift in chosen.drift:
+        for loss_db, calibration in ((15.0, 50_000), (15.0, 200_000), (19.0, 50_000)):
+            link = HonestLink(loss_db=loss_db)
+            plan = LightPlan(calibration_pulses=calibration)
+            key, test = bits_per_s(link, plan)
+            day = simulate(link, plan, drift=drift, seconds=chosen.seconds)
             print(
-                f"{drift} | {clicks} | {denser.calibration_pulses} | {key:.0f}, {test:.0f} | "
-                f"{added[:, 0].mean():.2f} | {added[:, 1].mean():.2f} | {added.max():.1f}"
+                f"{drift:<7g}{loss_db:6.1f}{calibration:11d}{key:12.0f}{test:6.0f}"
+                f"{100 * day.added[0]:14.2f}{100 * day.added[1]:6.2f}{100 * day.worst:9.1f}"
+                f"{day.key_share:11.3f}",
+                flush=True,
             )
-
-
-def replace_calibration(plan: LightPlan, times: int) -> LightPlan:
-    """Return the plan with so many times the calibration pulses."""
-    return msgspec.structs.replace(plan, calibration_pulses=times * plan.calibration_pulses)
 
 
 if __name__ == "__main__":

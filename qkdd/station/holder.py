@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from qkdd.frames.calibration import significantly_above
 
-EXCURSION_RAD = 0.05
-"""Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.12 % of errors, both
+EXCURSION_RAD = 0.045
+"""Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.1 % of errors, both
 bases together. A slope is known well enough when its noise costs no more than that."""
 
 SEEK_RAD = 0.3

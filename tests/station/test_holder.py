@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.polarization import MAX_QBER, MISALIGNMENT, Loop
+from benchmarks.polarization import MAX_QBER, MISALIGNMENT, Loop, simulate
 from drivers.sim.optics.polarization import squeezers as turn_of
+from qkdd.base.light import LightPlan
+from qkdd.network.expect import HonestLink
 from qkdd.station.holder import EXCURSION_RAD, PolarizationHolder, Squeezers
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
@@ -95,3 +97,16 @@ def test_a_run_that_is_not_found_is_looked_for_at_the_last_good_voltages_first()
         tried.append(loop.holder.centre_mv)
     assert tried[0::2] == [good] * 4
     assert len({good, *tried[1::2]}) == 5  # a quarter of a turn with each channel
+
+
+def test_two_hours_of_a_buried_cable_leave_the_key_that_was_promised() -> None:
+    """95 % of the aligned light's; the whole day is benchmarks/polarization.py."""
+    day = simulate(HonestLink(), LightPlan(), drift=0.002, seconds=7_200)
+    assert day.n_seeking == 0
+    assert 0.95 < day.key_share < 1.0
+
+
+def test_the_same_cable_left_alone_at_least_doubles_the_errors() -> None:
+    loop = Loop(1, drift=0.002, key_per_s=0.0, test_per_s=0.0)  # nothing counted: nothing moves
+    rates = loop.run(7_200)
+    assert rates[-100:].mean(axis=0).max() > 2 * MISALIGNMENT
