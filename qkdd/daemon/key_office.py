@@ -103,12 +103,8 @@ class KeyOffice:
         homes = {sae: self._home(sae) for sae in request.slaves}
         if self._home(request.master) != self._node:
             raise HttpError(401, "this SAE's home is another KME")
-        self._rations.draw(request)
-        try:
+        with self._rations.drawn(request):
             return await self._from_somewhere(request, homes)
-        except BaseException:
-            self._rations.give_back(request)
-            raise
 
     async def _from_somewhere(
         self, request: EncRequest, homes: Mapping[str, NodeId]

@@ -1,6 +1,7 @@
 """Quotas, reserved rates and forecasts of a running relay: the rules with its store and clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -23,6 +24,8 @@ class Rations:
         self._quotas = Quotas(settings, trio.current_time())
         self._store = store
         self._rate = rate
+        self._reserved_bits: dict[int, int] = {}
+        """What each request under way, by its identity, has drawn of its master's reserved rate."""
 
     def take(self, settings: DeliverySettings) -> None:
         """Go by these settings from now on."""
@@ -31,15 +34,30 @@ class Rations:
     def rate_of(self, sae: str) -> float | None:
         return self._quotas.rate_of(sae)
 
-    def draw(self, request: EncRequest) -> None:
-        """Take a request from its master's quota; HttpError if that does not allow it."""
-        self._quotas.draw(request.master, bits_of(request), trio.current_time())
+    @contextmanager
+    def drawn(self, request: EncRequest) -> Iterator[None]:
+        """Take a request from its master's quota; if the block fails, nothing came of it, and all
+        that was drawn in it is given back.
 
-    def give_back(self, request: EncRequest) -> None:
-        self._quotas.give_back(request.master, bits_of(request))
+        Raises
+        ------
+        HttpError
+            If the quota does not allow it.
+        """
+        self._quotas.draw(request.master, bits_of(request), trio.current_time())
+        self._reserved_bits[id(request)] = 0
+        try:
+            yield
+        except BaseException:
+            reserved_bits = self._reserved_bits[id(request)]
+            self._quotas.give_back(request.master, bits_of(request), reserved_bits=reserved_bits)
+            raise
+        finally:
+            del self._reserved_bits[id(request)]
 
     async def check_stock(self, link: LinkId, request: EncRequest) -> None:
-        """Return if what others have reserved of the link's stock allows the request.
+        """Return if what others have reserved of the link's stock allows the request, which is
+        :meth:`drawn`.
 
         Raises
         ------
@@ -48,7 +66,7 @@ class Rations:
         """
         if self._quotas.keep_stock:
             stock_bits = await self._stock_bits(link)
-            self._quotas.check_stock(
+            self._reserved_bits[id(request)] += self._quotas.check_stock(
                 request.master,
                 bits_of(request),
                 stock_bits,

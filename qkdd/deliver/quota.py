@@ -83,17 +83,18 @@ class Quotas:
             )
         bucket.bits -= n_bits
 
-    def give_back(self, sae: str, n_bits: int) -> None:
-        """Undo a draw of which nothing came."""
-        for buckets in (self._quotas, self._reserved):
+    def give_back(self, sae: str, n_bits: int, *, reserved_bits: int) -> None:
+        """Undo a draw of which nothing came; ``reserved_bits``: what :meth:`check_stock` took."""
+        for buckets, back in ((self._quotas, n_bits), (self._reserved, reserved_bits)):
             bucket = buckets.get(sae)
             if bucket is not None:
-                bucket.bits = min(bucket.most_bits, bucket.bits + n_bits)
+                bucket.bits = min(bucket.most_bits, bucket.bits + back)
 
     def check_stock(
         self, sae: str, n_bits: int, stock_bits: int, now_s: float, bits_per_s: float | None
-    ) -> None:
-        """Return if ``sae`` may draw from a stock, of which others have reserved a part.
+    ) -> int:
+        """Return if ``sae`` may draw from a stock, of which others have reserved a part: how many
+        bits of its own reserved rate that took, all or none.
 
         ``bits_per_s`` is what the stock is known to grow by.
 
@@ -105,7 +106,7 @@ class Quotas:
         own = self._reserved.get(sae)
         if own is not None and own.level(now_s) >= n_bits:
             own.bits -= n_bits
-            return
+            return n_bits
         kept = sum(bucket.most_bits for name, bucket in self._reserved.items() if name != sae)
         missing = n_bits + kept - stock_bits
         if missing > 0:
@@ -114,6 +115,7 @@ class Quotas:
                 f"{stock_bits} bits are left, {kept:.0f} are reserved for other applications",
                 retry_after_s=forecast_s(missing, bits_per_s),
             )
+        return 0
 
     def rate_of(self, sae: str) -> float | None:
         """Return the quota of ``sae`` in bit/s, if it has one."""

@@ -55,7 +55,7 @@ def test_no_order_of_requests_draws_more_than_burst_and_rate(
             quotas.draw("bound", n_bits, now_s + error.retry_after_s)  # the forecast holds
             now_s += error.retry_after_s
         if failed:
-            quotas.give_back("bound", n_bits)
+            quotas.give_back("bound", n_bits, reserved_bits=0)
         else:
             drawn += n_bits
         assert drawn <= 2560 + 256 * now_s + 1e-6
