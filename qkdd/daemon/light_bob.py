@@ -74,6 +74,8 @@ class BobLight:
         self._stopped: RunStopped | None = None
         self._run: RunAnnounced | None = None
         self._search_ends_s: float | None = None
+        self._clock_seen = False
+        """Of the run that is looked for: there is light, whatever its polarisation."""
         self._align_ends_s: float | None = None
         self._n_good_before = 0
         self._sifter: BobSifter | None = None
@@ -152,6 +154,7 @@ class BobLight:
             )
         self._drop("searching", None)
         self._run = run
+        self._clock_seen = False
         choices = ChoiceSource(Secret.from_bytes(run.calibration_seed), self._settings.intensities)
         self._receiver.hunt(choices.states)
         self._search_ends_s = trio.current_time() + SEARCH_TIMEOUT_S
@@ -161,6 +164,7 @@ class BobLight:
         assert self._run is not None
         match event:
             case ClockFound():
+                self._clock_seen = True
                 self._status.clock_offset_ppm = event.offset_ppm
                 log.info("pulse clock found", offset_ppm=round(event.offset_ppm, 3))
             case FrameStartFound():
@@ -172,7 +176,8 @@ class BobLight:
             case BlockEnded():
                 self._end_block(event.block_index)
             case Lost():
-                if self._search_ends_s is not None and self._keeper is not None:
+                searched = self._search_ends_s is not None and self._clock_seen
+                if searched and self._keeper is not None:
                     self._keeper.not_found()
                 await self._lose(event.reason)
 

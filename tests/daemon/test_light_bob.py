@@ -16,14 +16,16 @@ from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.light import Intensities, LightPlan
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.distil_bob import EndedBlock, wipe_waiting
-from qkdd.daemon.light_bob import SEARCH_TIMEOUT_S, BobLight
+from qkdd.daemon.light_bob import ALIGN_TIMEOUT_S, SEARCH_TIMEOUT_S, BobLight
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.session import RUN_MESSAGES
 from qkdd.daemon.status import LinkStatus
-from qkdd.frames.events import BlockEnded, DetectedFrame, Event, Lost
+from qkdd.frames.events import BlockEnded, DetectedFrame, Event, FrameStartFound, Lost
 from qkdd.frames.receiver import LightReceiver
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.messages import RunAnnounced, RunLost, RunReady
+from qkdd.station.polarization import PolarizationKeeper
+from qkdd.station.settings import PolarizationSettings
 
 SETTINGS = DistilSettings(
     LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
@@ -56,7 +58,7 @@ class Bench:
 
 
 class Talk:
-    def __init__(self, n_waiting: int = 2) -> None:
+    def __init__(self, n_waiting: int = 2, keeper: PolarizationKeeper | None = None) -> None:
         self.turn, turns = trio.open_memory_channel[None](0)
         self.bench = Bench([], turns)
         self.said: list[msgspec.Struct] = []
@@ -71,6 +73,7 @@ class Talk:
             self.status,
             entropy=bytes,
             first_block=FIRST,
+            keeper=keeper,
         )
 
     async def hear(self, message: msgspec.Struct) -> None:
@@ -193,6 +196,31 @@ async def test_a_search_without_end_is_given_up(mock_clock: trio.testing.MockClo
         assert not talk.bench.hunting
         nursery.cancel_scope.cancel()
     assert isinstance(talk.said[-1], RunLost)
+
+
+async def test_a_turned_run_that_nobody_turns_back_is_given_up_in_the_end(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    settings = PolarizationSettings(
+        model="ozoptics-epc", resource="tcp://127.0.0.1:1", half_wave_mv=2000.0
+    )
+    talk = Talk(keeper=PolarizationKeeper(settings, frame_s=0.1, tell=lambda _facts: None))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(FrameStartFound(0, 100, 50, 0, turned=True))
+        assert talk.status.state == "light"
+        assert talk.status.reason == "aligning: the polarisation is turned"
+        mock_clock.jump(ALIGN_TIMEOUT_S)
+        await talk.happen()
+        assert talk.bench.hunting
+        mock_clock.jump(0.1)
+        await talk.happen()
+        assert not talk.bench.hunting
+        nursery.cancel_scope.cancel()
+    last = talk.said[-1]
+    assert isinstance(last, RunLost)
+    assert last.reason == "the polarisation was not aligned within 1200 s"
 
 
 async def test_a_block_number_that_was_used_is_the_peers_fault() -> None:
