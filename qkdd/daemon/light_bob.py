@@ -40,7 +40,8 @@ log = structlog.get_logger(__name__)
 
 SEARCH_TIMEOUT_S = 10.0
 ALIGN_TIMEOUT_S = 1200.0
-"""From any turn of the fibre the feedback loop takes up to five minutes (docs/operating.md)."""
+"""From nine turns of the fibre in ten the feedback loop takes less than five minutes, from a few a
+quarter of an hour (docs/operating.md)."""
 REPORT_FRAMES = 10
 INLINE_TAGS = 1 << 16
 """More than a tagger's pause brings. It takes the loop some 3 ms."""
