@@ -83,12 +83,12 @@ class LaneKeeper:
             action.renewal,
         )
         data = encode(verdict)
-        operation: Callable[[KeyStore], None] = lambda store: store.ready_lane(  # noqa: E731
+        operation: Callable[[KeyStore], list[int]] = lambda store: store.ready_lane(  # noqa: E731
             self._lane, self._generation, epochs, keys, data, verdict.pair, renewal
         )
-        await self._store.do(operation)
+        left = await self._store.do(operation)
         self._view.epochs.released()
-        self._view.epochs.ready(*epochs)
+        self._view.epochs.ready(*left)
         self.misses.ready(*epochs)
         self._status.n_came += len(epochs)
         log.info(

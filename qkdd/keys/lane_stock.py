@@ -86,7 +86,8 @@ class LaneStocks:
         verdict: bytes,
         pair: int,
         renewal: Secret | None,
-    ) -> None:
+    ) -> list[int]:
+        """Return the numbers that may still be asked for here; the others were, while held."""
         row = self._book.row(lane, generation)
         self._book.check_pair(row, pair)
         for kind in (Kind.READY, Kind.GIVEN):
@@ -106,6 +107,7 @@ class LaneStocks:
         self._book.spend(row, pair)
         self._book.judge(row, verdict)
         self._book.count(lane, made=len(fresh))
+        return sorted([*fresh, *given])
 
     def judge(self, lane: str, generation: int, verdict: bytes, pair: int) -> None:
         """Nothing became READY."""

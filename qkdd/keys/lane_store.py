@@ -83,10 +83,11 @@ class LaneStore(StoreCore):
         verdict: bytes,
         pair: int,
         renewal: Secret | None,
-    ) -> None:
+    ) -> list[int]:
         """Both ends: these are keys (32 bytes for each number); keep the verdict, spend the pair,
-        append ``renewal`` to the pads, and forget what was held."""
-        self._do_lane(
+        append ``renewal`` to the pads, and forget what was held. Return the numbers that may
+        still be asked for: not those that every SAE of this end got while they were held."""
+        return self._do_lane(
             lambda: self._lane_stocks.ready(lane, generation, numbers, keys, verdict, pair, renewal)
         )
 
