@@ -55,8 +55,8 @@ class SlipAlarm:
     against the limit itself: a slip (error rate 1/2) is called after about 150 matched bits,
     in one segment or over several, and so is an error rate that stays well above the limit.
 
-    Of a run whose polarisation is turned it says nothing until the errors have been below the limit
-    by the same evidence: from then on it is armed.
+    Of a run whose polarisation is turned it says nothing until the errors of both bases have been
+    below the limit by the same evidence: from then on it is armed.
     """
 
     def __init__(self, max_qber: float, *, armed: bool = True) -> None:
@@ -65,16 +65,19 @@ class SlipAlarm:
         self._wrong_nats = math.log(alarm / max_qber)
         self._right_nats = math.log((1.0 - alarm) / (1.0 - max_qber))
         self._nats = 0.0
+        self._good_nats = [0.0, 0.0]
 
     def slipped(self, count: ErrorCount) -> bool:
         """Take in one segment; say whether the evidence suffices."""
-        errors = sum(count.errors)
-        right = sum(count.matched) - errors
-        nats = errors * self._wrong_nats + right * self._right_nats
-        self._nats = max(0.0, self._nats + (nats if self.armed else -nats))
-        if self._nats <= SLIP_NATS:
+        nats = [
+            errors * self._wrong_nats + (matched - errors) * self._right_nats
+            for matched, errors in zip(count.matched, count.errors, strict=True)
+        ]
+        if not self.armed:
+            for basis in range(2):
+                good_nats = max(0.0, self._good_nats[basis] - nats[basis])
+                self._good_nats[basis] = min(good_nats, 2.0 * SLIP_NATS)  # what was good may turn
+            self.armed = min(self._good_nats) > SLIP_NATS
             return False
-        if self.armed:
-            return True
-        self.armed, self._nats = True, 0.0
-        return False
+        self._nats = max(0.0, self._nats + sum(nats))
+        return self._nats > SLIP_NATS

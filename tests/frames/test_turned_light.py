@@ -62,6 +62,9 @@ def test_a_turned_run_is_watched_for_slips_once_it_has_been_good() -> None:
     alarm = SlipAlarm(0.2, armed=False)
     bad, good = ErrorCount((300, 65), (150, 32)), ErrorCount((300, 65), (3, 1))
     assert not any(alarm.slipped(bad) for _ in range(1_000))
+    one_basis = ErrorCount((300, 65), (3, 32))
+    assert not any(alarm.slipped(one_basis) for _ in range(1_000))
+    assert not alarm.armed
     assert not any(alarm.slipped(good) for _ in range(10))
     assert alarm.armed
     assert alarm.slipped(bad)
