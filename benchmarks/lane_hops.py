@@ -55,7 +55,7 @@ async def one_round(net: Network, lanes: list[Lane], index: int) -> tuple[float,
 async def measure(folder: Path, n_hops: int, n_lanes: int, n_rounds: int) -> None:
     route = tuple(f"n{number:03}" for number in range(n_hops + 1))
     lanes = [
-        Lane(id=f"lane{number}", route=route, rate_mhz=1000 * UNITS // 2)
+        Lane(id=f"lane{number}", route=route, keys_per_1000_s=1000 * UNITS // 2)
         for number in range(n_lanes)
     ]
     async with network(folder, *lanes, times=TIMES) as net:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import msgspec
-import trio
 
 from qkdd.amplify.length import SecretLength, secret_length
 from qkdd.amplify.settings import ProofSettings
@@ -25,6 +24,12 @@ from qkdd.station.messages import BlockVoid
 T = TypeVar("T")
 
 Send = Callable[[msgspec.Struct], Awaitable[None]]
+
+
+class Compute(Protocol):
+    """Runs a function somewhere else and waits for its result."""
+
+    async def __call__(self, function: Callable[..., T], *arguments: object) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +81,18 @@ class Ties:
     mailbox: Mailbox
     report: Callable[[BlockFacts], None]
     void: Callable[[int, str], None]
+    compute: Compute
+    """Runs a long computation off the loop."""
 
     async def give_up(self, block_no: BlockNo, gone: BlockGone) -> None:
         """Tell operator and peer that a block makes no key."""
         self.void(block_no, str(gone))
         await self.send(BlockVoid(block_no=block_no, reason=str(gone)[:500]))
 
-
-async def in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run a long computation off the loop; kernels release the GIL."""
-    return await trio.to_thread.run_sync(function, *arguments)
-
-
-async def send_each(send: Send, messages: Iterator[msgspec.Struct]) -> None:
-    """Send what a machine says, computing each message off the loop."""
-    while (message := await in_thread(next, messages, None)) is not None:
-        await send(message)
+    async def send_each(self, messages: Iterator[msgspec.Struct]) -> None:
+        """Send what a machine says, computing each message off the loop."""
+        while (message := await self.compute(next, messages, None)) is not None:
+            await self.send(message)
 
 
 def bound_length(

@@ -20,8 +20,6 @@ from qkdd.daemon.distil import (
     bound_length,
     check_reconciled,
     hash_block,
-    in_thread,
-    send_each,
 )
 from qkdd.daemon.status import BlockFacts
 from qkdd.reconcile.ends import OF_BOB, alice_end
@@ -154,14 +152,14 @@ class AliceDistiller:
             settings.reconcile,
             self._entropy,
         )
-        await send_each(self._ties.send, machine.start())
+        await self._ties.send_each(machine.start())
         while machine.result is None:
             message = await mail.get(*OF_BOB[settings.reconcile.method])
-            for answer in await in_thread(machine.receive, message):
+            for answer in await self._ties.compute(machine.receive, message):
                 await self._ties.send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
-        length = await in_thread(bound_length, counts, reconciled, settings, work)
+        length = await self._ties.compute(bound_length, counts, reconciled, settings, work)
         auth_bytes = 0
         if length.n_out:
             auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
@@ -173,11 +171,11 @@ class AliceDistiller:
     ) -> SiftedBlock:
         machine = AliceSifter(block_no, block.choices, self._ties.settings.plan, block.index)
         try:
-            await in_thread(machine.receive, first)
+            await self._ties.compute(machine.receive, first)
             while not machine.complete:
-                await in_thread(machine.receive, await mail.get(Clicks))
-            await send_each(self._ties.send, machine.reply())
-            return await in_thread(machine.sifted, await mail.get(TestErrors))
+                await self._ties.compute(machine.receive, await mail.get(Clicks))
+            await self._ties.send_each(machine.reply())
+            return await self._ties.compute(machine.sifted, await mail.get(TestErrors))
         finally:
             machine.wipe()
 
@@ -197,11 +195,10 @@ class AliceDistiller:
     async def _amplify(self, mail: BlockMail, work: Work, bits: Bits, n_out: int) -> int:
         auth_bytes = min(await self._auth_wanted(), n_out // 8 // MAX_AUTH_SHARE)
         seed = bytearray(self._entropy(-(-(bits.size - 1) // 8)))
-        await send_each(
-            self._ties.send,
+        await self._ties.send_each(
             seed_messages(work.block_no, seed, n_out=n_out, auth_bytes=auth_bytes),
         )
-        key = await in_thread(hash_block, bits, seed, n_out)
+        key = await self._ties.compute(hash_block, bits, seed, n_out)
         if not await self._ties.desk.commit_block(work, key, auth_bytes):
             raise BlockGone("the peer did not commit it")
         return auth_bytes

@@ -17,8 +17,6 @@ from qkdd.daemon.distil import (
     bound_length,
     check_reconciled,
     hash_block,
-    in_thread,
-    send_each,
 )
 from qkdd.daemon.watchman import Watchman
 from qkdd.reconcile.ends import OF_ALICE, bob_end
@@ -67,11 +65,11 @@ class BobDistiller:
         sifter = block.sifter
         work = Work(sifter.block_no, block.index, sifter.n_clicks)
         mail = BlockMail(self._ties.mailbox, work.block_no)
-        await send_each(self._ties.send, sifter.announce())
+        await self._ties.send_each(sifter.announce())
         await self._ties.desk.begin_block()
         sifted = None
         while sifted is None:
-            sifted = await in_thread(sifter.receive, await mail.get(Kept))
+            sifted = await self._ties.compute(sifter.receive, await mail.get(Kept))
         try:
             self._watchman.judge(block.tally, sifted.counts, block.index)
             await self._ties.send(sifter.errors())
@@ -86,11 +84,11 @@ class BobDistiller:
         )
         while machine.result is None:
             message = await mail.get(*OF_ALICE[settings.reconcile.method])
-            for answer in await in_thread(machine.receive, message):
+            for answer in await self._ties.compute(machine.receive, message):
                 await self._ties.send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
-        length = await in_thread(bound_length, counts, reconciled, settings, work)
+        length = await self._ties.compute(bound_length, counts, reconciled, settings, work)
         auth_bytes = 0
         if length.n_out:
             auth_bytes = await self._amplify(mail, work, reconciled.bits, length.n_out)
@@ -100,7 +98,7 @@ class BobDistiller:
         seed = SeedReceiver(work.block_no, bits.size, n_out)
         while not seed.complete:
             seed.receive(await mail.get(AmplifySeed))
-        key = await in_thread(hash_block, bits, seed.seed, n_out)
+        key = await self._ties.compute(hash_block, bits, seed.seed, n_out)
         if not await self._ties.desk.commit_block(work, key, seed.auth_bytes):
             raise BlockGone("the peer did not commit it")
         return seed.auth_bytes

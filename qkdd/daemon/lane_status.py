@@ -37,7 +37,7 @@ class LaneSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     """up | waiting | unkeyed | stopped"""
     reason: str | None
-    rate_mhz: int
+    keys_per_1000_s: int
     epoch_s: int
     n_ready: int | None
     """READY keys of epochs to come."""
@@ -82,7 +82,7 @@ class LaneStatus:
         if self.fault is not None:
             return self.reason
         peers = {"up": self.place.up_peer, "down": self.place.down_peer}
-        starved_s = max(STARVED_S, 1000 * STARVED_UNITS / self.place.lane.rate_mhz)
+        starved_s = max(STARVED_S, 1000 * STARVED_UNITS / self.place.lane.keys_per_1000_s)
         for side, link in self.links.items():
             if not self.connected.get(side):
                 return f"no session with {peers[side]}"
@@ -110,7 +110,7 @@ class LaneStatus:
             place="first" if self.place.is_first else "last" if self.place.is_last else "relay",
             state=self.fault or ("waiting" if why else "up"),
             reason=why,
-            rate_mhz=lane.rate_mhz,
+            keys_per_1000_s=lane.keys_per_1000_s,
             epoch_s=lane.epoch_s,
             n_ready=n_ready,
             hours_ready=None if n_ready is None else n_ready * lane.epoch_s / 3600,

@@ -10,7 +10,7 @@ from qkdd.base.entropy import Entropy
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
 from qkdd.base.secret import Secret
-from qkdd.daemon.distil import DistilSettings, Send, in_thread
+from qkdd.daemon.distil import DistilSettings, Send
 from qkdd.daemon.distil_bob import EndedBlock
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.status import LinkStatus
@@ -127,7 +127,7 @@ class BobLight:
     async def _feed(self, tags: TagBlock) -> tuple[Event, ...]:
         """Off the loop what may take long: a hunt, and a backlog of tags."""
         if self._receiver.hunting or tags.times_ps.size > INLINE_TAGS:
-            return await in_thread(self._receiver.feed, tags)
+            return await trio.to_thread.run_sync(self._receiver.feed, tags)
         return self._receiver.feed(tags)
 
     async def _listen(self) -> None:

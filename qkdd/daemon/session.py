@@ -28,6 +28,7 @@ from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.light_alice import AliceLight
 from qkdd.daemon.light_bob import BobLight
 from qkdd.daemon.mailbox import Mailbox, Sorter
+from qkdd.daemon.quiet_worker import QuietWorker
 from qkdd.daemon.status import BlockFacts, LinkStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.supervise import supervise
@@ -166,7 +167,8 @@ async def _alice(
         left = await end.store.do(lambda store: store.auth_left(link))
         return max(0, AUTH_TARGET_BYTES - min(left.tx, left.rx))
 
-    ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end))
+    worker = QuietWorker()
+    ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end), worker)
     distiller = AliceDistiller(ties, entropy=end.entropy, auth_wanted=auth_wanted)
     light = AliceLight(
         end.settings,
@@ -197,6 +199,7 @@ async def _alice(
                 await distiller.finished(sent.newest)
             raise LinkLost("both ends go over to the new settings")
     finally:
+        worker.close()
         sent.wipe()
 
 
@@ -212,7 +215,8 @@ async def _bob(
     receiver_settings = end.config.receiver
     ended_in, ended_out = trio.open_memory_channel[EndedBlock](ENDED_BLOCKS)
     link = LinkId(end.config.name)
-    ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end))
+    worker = QuietWorker()
+    ties = Ties(end.settings, birth, session.send, blocks, _reporter(end), _voider(end), worker)
     settings = end.settings
     watchman = Watchman(
         settings.plan,
@@ -254,6 +258,7 @@ async def _bob(
             if keeper is not None:
                 nursery.start_soon(_keep_polarization, keeper)
     finally:
+        worker.close()
         wipe_waiting(ended_out)
 
 

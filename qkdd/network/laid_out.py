@@ -28,6 +28,7 @@ FASTEST_TDC1_MHZ = 125.0
 """Above, a period has too few ticks of 2 ns to tell the slot and the gate well."""
 MAX_NAME = 63
 
+GOLDEN = (5**0.5 - 1) / 2
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -116,7 +117,7 @@ def laid_link(network: Network, link: Link) -> LaidLink:
         light=light,
         receiver=receiver,
         tagger=tagger,
-        plan=_plan(light, rate_mhz),
+        plan=_plan(light, rate_mhz, _place_in_turn(network.links.index(link))),
         frames=_frames(receiver, tagger, rate_mhz),
         promised_bits_per_s=default.promised_bits_per_s if promised is None else promised,
         capacity_bits_per_s=default.capacity_bits_per_s if capacity is None else capacity,
@@ -127,14 +128,21 @@ def _tagger_for(rate_mhz: float) -> Tagger:
     return "s15-tdc1" if rate_mhz <= FASTEST_TDC1_MHZ else "idq-id1000"
 
 
-def _plan(light: Light, rate_mhz: float) -> LightPlan:
+def _place_in_turn(number: int) -> float:
+    """Spread any number of links evenly over 0 to 1, neighbours far apart (golden section)."""
+    return number * GOLDEN % 1.0
+
+
+def _plan(light: Light, rate_mhz: float, place: float) -> LightPlan:
+    ramp_s = list(light.ramp_s)
+    ramp_s[-2:-1] = [length_s + place * light.stagger_s for length_s in ramp_s[-2:-1]]
     frame_pulses = round(light.frame_ms * rate_mhz * 1e3)
     plan = LightPlan(
         pulse_rate_hz=round(rate_mhz * 1e6),
         preamble_pulses=round(light.preamble_ms * rate_mhz * 1e3),
         frame_pulses=frame_pulses,
         calibration_pulses=round(light.calibration_share * frame_pulses),
-        ramp_frames=tuple(max(1, round(1e3 * s / light.frame_ms)) for s in light.ramp_s),
+        ramp_frames=tuple(max(1, round(1e3 * s / light.frame_ms)) for s in ramp_s),
     )
     return _checked(plan)
 
@@ -174,7 +182,7 @@ def _lane(network: Network, lane: NetworkLane, links: Sequence[LaidLink]) -> Lai
             id=lane.id,
             generation=lane.generation,
             route=tuple(nodes),
-            rate_mhz=lane.rate_mhz,
+            keys_per_1000_s=lane.keys_per_1000_s,
             priority=lane.priority,
             epoch_s=lane.epoch_s,
             saes=lane.saes or (),

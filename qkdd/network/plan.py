@@ -150,7 +150,7 @@ def _capacity(link: LaidLink, lanes: tuple[Lane, ...]) -> LinkCapacity:
 
 
 def _lane_plan(network: LaidOut, lane: LaidLane, admitted: bool) -> LanePlan:
-    provisioned = lane.lane.rate_mhz / 1000
+    provisioned = lane.lane.keys_per_1000_s / 1000
     surplus = provisioned - 1 / lane.lane.epoch_s
     outages = []
     for seconds in network.network.goals.outages_s:

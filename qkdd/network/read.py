@@ -124,6 +124,8 @@ def _lanes_mistakes(network: Network) -> Iterator[str]:
             )
         served.setdefault(saes, lane.id)
         try:
-            network.lane_times.check(Lane(id=lane.id, route=tuple(way), rate_mhz=lane.rate_mhz))
+            network.lane_times.check(
+                Lane(id=lane.id, route=tuple(way), keys_per_1000_s=lane.keys_per_1000_s)
+            )
         except ValueError as error:
             yield f"{where}: {error}"

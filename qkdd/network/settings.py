@@ -41,6 +41,9 @@ class Light(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         16.0,
     )
     """Length of a run's first blocks; the last value repeats."""
+    stagger_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
+    """The block before the last length is longer by up to so much, by another part of it on each
+    link: on one machine all links' blocks would else end, and be distilled, together."""
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +108,7 @@ class NetworkLane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     last: Name | None = msgspec.field(name="to", default=None)
     """Left out: the route's own ends."""
     generation: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    rate_mhz: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_200
+    keys_per_1000_s: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_200
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     epoch_s: Annotated[int, Meta(ge=1, le=86_400)] = 1
     saes: Annotated[tuple[Name, ...], Meta(min_length=2, max_length=2)] | None = None
@@ -132,6 +135,13 @@ class Goals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What a click costs the machine that runs everything: both relays and the laboratory."""
 
 
+class Applications(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the applications of a run do."""
+
+    begin_with_s: Annotated[float, Meta(ge=0)] = 0.0
+    """A lane's begin to ask for keys once READY keys for so long lie ahead."""
+
+
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -148,3 +158,4 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     lane_times: LaneTimes = LaneTimes()
     clients: tuple[Client, ...] = ()
     goals: Goals = Goals()
+    applications: Applications = Applications()

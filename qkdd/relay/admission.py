@@ -35,7 +35,7 @@ class LinkCapacity:
 
 def lane_bps(lane: Lane) -> float:
     """Return the key that ``lane`` takes on each of its links, in bits per second."""
-    return UNIT_BITS * lane.rate_mhz / 1000
+    return UNIT_BITS * lane.keys_per_1000_s / 1000
 
 
 def lane_tag_bps(lane: Lane) -> float:
@@ -44,7 +44,7 @@ def lane_tag_bps(lane: Lane) -> float:
     Announcement, binding, wave, void, confirmation and verdict, each a frame of its own for every
     16 units: what shares a frame costs less.
     """
-    return FRAMES_PER_BATCH * TAG_BITS / UNITS_PER_BATCH * lane.rate_mhz / 1000
+    return FRAMES_PER_BATCH * TAG_BITS / UNITS_PER_BATCH * lane.keys_per_1000_s / 1000
 
 
 def capacity_of(

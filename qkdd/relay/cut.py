@@ -70,9 +70,12 @@ class BlockCut:
         return self.n_bits - self.lane_bits
 
 
-def units_due(rate_mhz: int, span: LightSpan) -> int:
-    """Return how many units a lane of ``rate_mhz`` units per 1000 s is due for ``span``."""
-    return rate_mhz * span.stop_us // US_PER_1000_S - rate_mhz * span.start_us // US_PER_1000_S
+def units_due(keys_per_1000_s: int, span: LightSpan) -> int:
+    """Return how many units a lane of ``keys_per_1000_s`` units per 1000 s is due for ``span``."""
+    return (
+        keys_per_1000_s * span.stop_us // US_PER_1000_S
+        - keys_per_1000_s * span.start_us // US_PER_1000_S
+    )
 
 
 def cut_block(
@@ -88,7 +91,7 @@ def cut_block(
         raise ValueError("two lanes of one name on one link")
     n_left = max(0, n_bits - 16 * auth_bytes) // UNIT_BITS
     stock_due = -(-promised.bits_per_s * (span.stop_us - span.start_us) // 1_000_000)
-    dues = [(lane.priority, lane.id, units_due(lane.rate_mhz, span)) for lane in lanes]
+    dues = [(lane.priority, lane.id, units_due(lane.keys_per_1000_s, span)) for lane in lanes]
     dues.append((promised.priority, STOCK, -(-stock_due // UNIT_BITS)))
     given: dict[str, int] = {}
     short: dict[str, int] = {}

@@ -21,7 +21,7 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Raised with each re-provisioning; numbers of another generation are other numbers."""
     route: Annotated[tuple[Name, ...], Meta(min_length=2, max_length=256)]
     """Nodes from the first end to the last."""
-    rate_mhz: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_200
+    keys_per_1000_s: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_200
     """Units of each link per 1000 s; 1200 is one key a second and a fifth to grow the stock."""
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """0 is served first when a link runs short of key."""
@@ -86,7 +86,7 @@ class LaneTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def check(self, lane: Lane) -> None:
         """Raise ValueError if batches closed by age would feed little but the association."""
-        units = lane.rate_mhz * self.batch_age_s / 1000
+        units = lane.keys_per_1000_s * self.batch_age_s / 1000
         if units < min(MIN_UNITS_PER_AGED_BATCH, self.batch_units):
             raise ValueError(
                 f"lane {lane.id}: batch_age_s {self.batch_age_s} collects {units:.1f} units, at "

@@ -16,8 +16,9 @@ from qkdd.cli.demo.files import ALICE, BOB, SAE_A, SAE_B, RelayFiles, write_pki
 from qkdd.cli.demo.refresh import Refresher, Refreshes
 from qkdd.cli.demo.summary import Watch, summarise
 from qkdd.daemon.status import BlockFacts, LinkStatus
+from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.messages import Status
-from qkdd.deliver.request import DecRequest, EncRequest, StatusRequest
+from qkdd.deliver.request import DecRequest, EncRequest, EpochRequest, StatusRequest
 from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.delivery import Delivered, Delivery
@@ -45,7 +46,10 @@ class Manager:
     def _keys(self, *key_ids: UUID) -> Delivered:
         if self.key is None:
             raise OutOfKey("nothing in stock")
-        return [(key_id, Secret.from_bytes(self.key)) for key_id in key_ids]
+        return [DeliveredKey(key_id, Secret.from_bytes(self.key)) for key_id in key_ids]
+
+    async def epoch_keys(self, request: EpochRequest) -> Delivered:
+        raise NotImplementedError
 
 
 @asynccontextmanager

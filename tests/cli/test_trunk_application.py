@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import trio
 
@@ -11,7 +12,7 @@ from qkdd.base.errors import OutOfKey
 from qkdd.base.secret import Secret
 from qkdd.cli.trunk.application import End, Pair, Refresher, Tally
 from qkdd.deliver.delivered import DeliveredKey
-from qkdd.deliver.messages import Status
+from qkdd.deliver.messages import Status, StatusExtension
 from qkdd.deliver.request import DecRequest, EncRequest, EpochRequest, StatusRequest
 from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.keys.settings import StoreSettings
@@ -29,9 +30,18 @@ class Relays:
     def __init__(self, *, spoil: bool = False, repeat: bool = False, empty: bool = False) -> None:
         self._keys: dict[UUID, bytes] = {}
         self._spoil, self._repeat, self.empty = spoil, repeat, empty
+        self.ahead = 0
 
     async def status(self, request: StatusRequest) -> Status:
-        raise NotImplementedError
+        """A lane that has one epoch more ahead each time that it is looked at."""
+        self.ahead += 1
+        fields = {field.name: 0 for field in msgspec.structs.fields(Status) if field.required}
+        names = ("source_KME_ID", "target_KME_ID", "master_SAE_ID", "slave_SAE_ID")
+        extension = StatusExtension(
+            qkdd_class="relayed", qkdd_relays_trusted=1, qkdd_epochs_ahead=self.ahead
+        )
+        filled = fields | dict.fromkeys(names, "x") | {"status_extension": extension}
+        return Status(**filled)
 
     async def new_keys(self, request: EncRequest) -> Delivered:
         if self.empty:
@@ -49,7 +59,9 @@ class Relays:
         raise NotImplementedError
 
 
-async def refreshed(folder: Path, relays: Relays, periods: int, *, empty_from: int = 99) -> Tally:
+async def refreshed(
+    folder: Path, relays: Relays, periods: int, *, empty_from: int = 99, begin_with_s: float = 0.0
+) -> Tally:
     """Let the two applications of a lane refresh so often against two servers over ``relays``."""
     make_pki(folder, nodes=("x", "y"), saes=("first", "last"))
     ports = []
@@ -66,7 +78,7 @@ async def refreshed(folder: Path, relays: Relays, periods: int, *, empty_from: i
             listeners = await nursery.start(server.serve, "127.0.0.1", 0, context)
             ports.append(listeners[0].socket.getsockname()[1])
         first, last = End(sae="first", port=ports[0]), End(sae="last", port=ports[1])
-        pair = Pair(lane="lane", period_s=0.05, first=first, last=last)
+        pair = Pair(lane="lane", period_s=0.05, begin_with_s=begin_with_s, first=first, last=last)
         refresher = Refresher(pair, folder, os.urandom(32))
         nursery.start_soon(refresher.run)
         while (done := _tried(refresher.tally)) < periods:
@@ -110,3 +122,11 @@ async def test_before_the_first_key_nothing_is_missed(tmp_path: Path, seconds: f
     with trio.move_on_after(seconds) as scope:
         await refreshed(tmp_path, Relays(empty=True), 1)
     assert scope.cancelled_caught
+
+
+async def test_the_first_key_is_asked_for_once_enough_lie_ahead(tmp_path: Path) -> None:
+    relays = Relays()
+    tally = await refreshed(tmp_path, relays, 2, begin_with_s=0.25)
+    assert relays.ahead == 5  # epochs of 0.05 s
+    assert tally.delivered >= 2
+    assert tally.missed == 0

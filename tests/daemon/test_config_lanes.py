@@ -57,8 +57,8 @@ def test_the_second_lane_is_refused_where_the_first_has_taken_the_rest(tmp_path:
     [
         (("far", "fur"), "carried.lanes.far is"),
         (
-            ('"c"]', '"c"]\nrate_mhz = 900'),
-            "carried.lanes.far.rate_mhz is 1200 here and '900' there",
+            ('"c"]', '"c"]\nkeys_per_1000_s = 900'),
+            "carried.lanes.far.keys_per_1000_s is 1200 here and '900' there",
         ),
         ((CAPACITY, CAPACITY + "\npromised_priority = 2"), "carried.promised_priority is 5 here"),
         ((CAPACITY, CAPACITY + "0"), None),

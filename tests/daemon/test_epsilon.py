@@ -99,7 +99,15 @@ async def test_blocks_of_which_nothing_comes_count_and_beyond_the_limit_alice_sa
     link, inner, sent = Link(), Committed(), SentBlocks()
     seeds = [Secret(SEED_BYTES) for _ in range(3)]
     async with limited(tmp_path, 2.5e-12, inner, link) as desk:
-        ties = Ties(SETTINGS, desk, link.send, link.heard, lambda _: None, link.void)
+        ties = Ties(
+            SETTINGS,
+            desk,
+            link.send,
+            link.heard,
+            lambda _: None,
+            link.void,
+            trio.to_thread.run_sync,
+        )
 
         async def wanted() -> int:
             raise AssertionError("no block gets so far")
@@ -132,7 +140,15 @@ async def test_bob_counts_a_block_before_alice_has_answered_his_clicks(tmp_path:
     plan, intensities = SETTINGS.plan, SETTINGS.intensities
     watchman = Watchman(plan, intensities, FrameSettings(), WatchSettings(), status, max_qber=0.11)
     async with limited(tmp_path, 1.5e-12, inner, link) as desk:
-        ties = Ties(SETTINGS, desk, link.send, link.heard, lambda _: None, link.void)
+        ties = Ties(
+            SETTINGS,
+            desk,
+            link.send,
+            link.heard,
+            lambda _: None,
+            link.void,
+            trio.to_thread.run_sync,
+        )
         send, ended = trio.open_memory_channel[EndedBlock](2)
         for number in range(2):
             sifter = BobSifter(BlockNo(number))

@@ -18,7 +18,7 @@ SAE = SaeId("beta")
 async def test_a_key_that_was_given_while_it_was_held_is_not_offered_when_it_is_ready(
     tmp_path: Path,
 ) -> None:
-    lane = Lane(id="far", route=("a", "b"), rate_mhz=2_000)
+    lane = Lane(id="far", route=("a", "b"), keys_per_1000_s=2_000)
     text = os.urandom(96)
     held = bitmap_of(Run(5, 3), (5, 6, 7))
     confirm = LaneConfirm(

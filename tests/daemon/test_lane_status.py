@@ -28,7 +28,7 @@ def test_a_lane_waits_for_its_neighbours_first_and_then_for_units() -> None:
 
 
 def test_a_slow_lane_is_not_starved_between_two_units() -> None:
-    slow = a_status(Lane(id="far", route=("a", "b", "c"), rate_mhz=10))
+    slow = a_status(Lane(id="far", route=("a", "b", "c"), keys_per_1000_s=10))
     assert slow.why(399.0) is None
     assert slow.why(401.0) == "link a-b has given no units for 401 s"
 

@@ -20,7 +20,7 @@ from qkdd.relay.settings import UNIT_BITS, Lane, LaneTimes
 from tests.daemon.lane_network import Network, link_between, network
 
 ROUTE = ("a", "b", "c", "d")
-LANE = Lane(id="far", route=ROUTE, rate_mhz=2_000)
+LANE = Lane(id="far", route=ROUTE, keys_per_1000_s=2_000)
 TIMES = LaneTimes(
     hold_s=3.0,
     batch_units=3,
@@ -144,7 +144,7 @@ async def test_units_whose_partner_never_comes_are_burned_at_both_ends_of_their_
 async def test_a_new_route_makes_new_keys_and_those_of_the_old_one_are_void(
     tmp_path: Path,
 ) -> None:
-    side = Lane(id="side", route=("b", "d"), rate_mhz=1)
+    side = Lane(id="side", route=("b", "d"), keys_per_1000_s=1)
     shorter = msgspec.structs.replace(LANE, generation=1, route=("a", "b", "d"))
     async with network(tmp_path, LANE, side, times=TIMES) as net:
         await net.light_all(ROUTE)
@@ -162,7 +162,7 @@ async def test_a_new_route_makes_new_keys_and_those_of_the_old_one_are_void(
 
 
 async def test_a_lane_without_end_to_end_key_says_so_and_burns_its_units(tmp_path: Path) -> None:
-    other = Lane(id="other", route=ROUTE, rate_mhz=1_000)
+    other = Lane(id="other", route=ROUTE, keys_per_1000_s=1_000)
     async with network(tmp_path, LANE, other, times=TIMES, unkeyed=("other",)) as net:
         await net.light_all(ROUTE)
         await ready(net, LANE, 3)
@@ -178,7 +178,7 @@ async def test_a_lane_without_end_to_end_key_says_so_and_burns_its_units(tmp_pat
 
 async def test_a_lane_that_somebody_changes_on_its_way_stops_alone(tmp_path: Path) -> None:
     """The relay in the middle turns a bit of what it passes on."""
-    other = Lane(id="other", route=ROUTE, rate_mhz=2_000)
+    other = Lane(id="other", route=ROUTE, keys_per_1000_s=2_000)
     async with network(tmp_path, LANE, other, times=TIMES) as net:
         middle = net.nodes["b"].lanes._lanes["far"]
         assert isinstance(middle, PassingLane)
@@ -240,7 +240,7 @@ async def test_a_store_that_fails_costs_the_session_and_the_lane_goes_on(tmp_pat
 async def test_a_lane_that_its_store_does_not_open_holds_up_neither_its_link_nor_its_units(
     tmp_path: Path,
 ) -> None:
-    other = Lane(id="other", route=ROUTE, rate_mhz=2_000)
+    other = Lane(id="other", route=ROUTE, keys_per_1000_s=2_000)
     void = LaneVoid(lane="other", generation=0, first=1, count=1)
     async with network(tmp_path, LANE, other, times=TIMES) as net:
         node = net.nodes["d"]

@@ -1,5 +1,7 @@
 """Plans: rates against published ones and the forward model, shortfalls by name, stock, cost."""
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -14,15 +16,41 @@ def planned(text: str) -> Plan:
     return plan_network(lay_out(network_of(text)))
 
 
-def test_the_trunk_holds_its_goal_on_every_link_in_8_million_clicks() -> None:
-    """An independent computation of the same design has 8,251,266 clicks a second in all; four
-    links have 4 to 6 % more pulses here, since they would just miss the goal."""
+def test_the_trunk_holds_its_goal_on_every_link() -> None:
     plan = plan_network(lay_out(load(CONFIGS / "trunk31.toml")))
     assert plan.ok, plan.missing
-    assert plan.clicks_per_s == pytest.approx(8_251_266, rel=0.01)
     assert min(link.secret_bits_per_s for link in plan.links) > 102_000
     assert all(lane.admitted for lane in plan.lanes)
     assert plan_network(lay_out(load(CONFIGS / "ring6.toml"))).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "pulse_rate_mhz", "clicks_per_s"), [("s01", 50.0, 246_016), ("s02", 100.0, 303_228)]
+)
+def test_clicks_are_those_of_an_independent_computation(
+    name: str, pulse_rate_mhz: float, clicks_per_s: float
+) -> None:
+    """Of the same design at these clocks, by a forward model of other hands."""
+    network = load(CONFIGS / "trunk31.toml")
+    links = tuple(
+        msgspec.structs.replace(link, pulse_rate_mhz=pulse_rate_mhz)
+        for link in network.links
+        if link.name == name
+    )
+    laid = lay_out(msgspec.structs.replace(network, links=links, lanes=(), routes=()))
+    (link,) = plan_network(laid).links
+    assert link.clicks_per_s == pytest.approx(clicks_per_s, rel=0.01)
+
+
+def test_links_whose_blocks_are_staggered_end_them_at_different_times() -> None:
+    laid = lay_out(load(CONFIGS / "trunk31.toml"))
+    plans = [link.plan for link in laid.links if link.plan.ramp_frames[-1] == 320]
+    assert len(plans) > 20
+    assert all(plan.ramp_frames[:2] == (40, 80) for plan in plans)
+    thirds = sorted(plan.ramp_frames[2] for plan in plans)
+    assert (thirds[0], thirds[-1]) == (160, pytest.approx(320, abs=8))
+    gaps = [late - early for early, late in itertools.pairwise(thirds)]
+    assert max(gaps) <= 3 * 160 / len(plans)  # evenly: none is much wider than the mean
 
 
 def test_a_link_below_its_goal_is_named_with_what_it_lacks() -> None:
@@ -44,12 +72,12 @@ def test_a_lane_that_a_link_cannot_carry_is_refused_by_link_and_shortfall() -> N
 
 def test_stock_for_an_outage_takes_the_surplus_to_grow() -> None:
     goals = "[goals]\noutages_s = [60.0]\n"
-    lanes = planned(CHAIN + "rate_mhz = 1500\n" + goals).lanes
+    lanes = planned(CHAIN + "keys_per_1000_s = 1500\n" + goals).lanes
     assert [(o.keys, o.ready_after_s) for o in lanes[1].outages] == [(60, pytest.approx(120))]
-    plan = planned(CHAIN + "rate_mhz = 1000\n" + goals)
+    plan = planned(CHAIN + "keys_per_1000_s = 1000\n" + goals)
     assert plan.lanes[1].outages[0].ready_after_s is None
     assert any("lane back has no surplus" in line for line in plan.missing)
-    starved = planned(CHAIN + "rate_mhz = 900\n" + goals)
+    starved = planned(CHAIN + "keys_per_1000_s = 900\n" + goals)
     assert any("0.1 fewer than its epochs take" in line for line in starved.missing)
 
 

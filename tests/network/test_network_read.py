@@ -63,7 +63,7 @@ def test_applications_without_a_client_of_the_file_are_made_and_housed() -> None
         (BACK, 'along = "all"\nfrom = "c"\nto = "c"\n', "lanes[1]: both ends are c"),
         (BACK, 'along = "all"', "sae-a and sae-d are served by lane there already"),
         (BACK, 'along = "all"\nsaes = ["x", "y"]', "lanes[1].saes: x is no client at a"),
-        ('id = "back"', 'id = "back"\nrate_mhz = 2', "lanes[1]: lane back: batch_age_s"),
+        ('id = "back"', 'id = "back"\nkeys_per_1000_s = 2', "lanes[1]: lane back: batch_age_s"),
         ('id = "back"', 'id = "there"', "lanes: there stands there twice"),
         ("km = 20.0", "km = 20.0\nkilometres = 3", "links[1].kilometres: unknown"),
         ('[[routes]]', '[light.x]\nframe_ms = 0\n[[routes]]', "light.x.frame_ms"),
@@ -122,7 +122,7 @@ def test_the_trunk_is_the_one_that_is_promised() -> None:
     assert len(trunk.lanes) >= 10
     whole = trunk.lanes[0].lane
     assert (whole.route[0], whole.route[-1], whole.n_links) == ("beijing-shangdi", "shanghai", 31)
-    assert all(lane.lane.rate_mhz >= 1000 for lane in trunk.lanes)
+    assert all(lane.lane.keys_per_1000_s >= 1000 for lane in trunk.lanes)
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 17, 32])

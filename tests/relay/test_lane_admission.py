@@ -7,8 +7,8 @@ from qkdd.relay.admission import LaneRefused, LinkCapacity, admit
 from qkdd.relay.settings import Lane, LaneTimes
 
 
-def a_lane(name: str = "new", rate_mhz: int = 1_000, priority: int = 5) -> Lane:
-    return Lane(id=name, route=("a", "b", "c"), rate_mhz=rate_mhz, priority=priority)
+def a_lane(name: str = "new", keys_per_1000_s: int = 1_000, priority: int = 5) -> Lane:
+    return Lane(id=name, route=("a", "b", "c"), keys_per_1000_s=keys_per_1000_s, priority=priority)
 
 
 def a_link(name: str, secret_bps: float, *lanes: Lane) -> LinkCapacity:
@@ -43,8 +43,8 @@ def test_capacities_of_another_route_are_the_callers_mistake() -> None:
 
 def test_batches_that_would_feed_only_their_own_tags_are_refused() -> None:
     with pytest.raises(ValueError, match="one of a batch pays"):
-        LaneTimes(batch_age_s=30).check(a_lane(rate_mhz=100))
-    LaneTimes(batch_age_s=40).check(a_lane(rate_mhz=100))
+        LaneTimes(batch_age_s=30).check(a_lane(keys_per_1000_s=100))
+    LaneTimes(batch_age_s=40).check(a_lane(keys_per_1000_s=100))
 
 
 def test_a_route_does_not_pass_a_node_twice() -> None:

@@ -21,8 +21,8 @@ SECOND = 1_000_000
 NO_STOCK = PromisedStock()
 
 
-def a_lane(name: str, rate_mhz: int = 1_200, priority: int = 5) -> Lane:
-    return Lane(id=name, route=("a", "b", "c"), rate_mhz=rate_mhz, priority=priority)
+def a_lane(name: str, keys_per_1000_s: int = 1_200, priority: int = 5) -> Lane:
+    return Lane(id=name, route=("a", "b", "c"), keys_per_1000_s=keys_per_1000_s, priority=priority)
 
 
 LANES = st.lists(
@@ -58,7 +58,7 @@ def test_every_bit_of_a_block_goes_to_one_place(
     assert at == n_bits // 8
     for lane in lanes:
         got = cut.shares[lane.id].n_units if lane.id in cut.shares else 0
-        assert got + cut.short.get(lane.id, 0) == units_due(lane.rate_mhz, span)
+        assert got + cut.short.get(lane.id, 0) == units_due(lane.keys_per_1000_s, span)
 
 
 @given(LANES, st.randoms(use_true_random=False))
@@ -72,12 +72,14 @@ def test_the_order_of_the_lanes_in_the_configuration_does_not_matter(
 
 
 @given(st.integers(1, 10_000_000), st.lists(st.integers(1, 16 * SECOND), max_size=30))
-def test_blocks_of_a_run_lose_nothing_to_rounding(rate_mhz: int, lengths_us: list[int]) -> None:
+def test_blocks_of_a_run_lose_nothing_to_rounding(
+    keys_per_1000_s: int, lengths_us: list[int]
+) -> None:
     at = n_units = 0
     for length_us in lengths_us:
-        n_units += units_due(rate_mhz, LightSpan(at, at + length_us))
+        n_units += units_due(keys_per_1000_s, LightSpan(at, at + length_us))
         at += length_us
-    assert n_units == rate_mhz * at // 1_000_000_000
+    assert n_units == keys_per_1000_s * at // 1_000_000_000
 
 
 @given(st.integers(1, 500), st.binary(min_size=500, max_size=500))

@@ -29,7 +29,7 @@ def test_key_ids_are_uuids_of_version_8_and_all_different(names: set[tuple[str, 
 
 
 def test_the_key_id_is_of_lane_generation_and_number_alone() -> None:
-    other = Lane(id="lane", route=("c", "d", "e"), rate_mhz=7, epoch_s=60)
+    other = Lane(id="lane", route=("c", "d", "e"), keys_per_1000_s=7, epoch_s=60)
     assert epoch_key_id(LANE, 5) == epoch_key_id(other, 5)
 
 

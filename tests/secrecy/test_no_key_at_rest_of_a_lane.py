@@ -15,7 +15,7 @@ from tests.secrecy.needles import Needle, of_bytes
 from tests.whole.route import Route, link_between, open_route
 from tests.whole.site import POLL_S
 
-TABLE = "rate_mhz = 4000"
+TABLE = "keys_per_1000_s = 4000"
 TIMES = "hold_s = 8.0\nbatch_units = 8\nbatch_age_s = 4.0\nretry_s = 1.0\nconfirm_timeout_s = 30.0"
 NODES = ("n1", "n2", "n3")
 N_BLOCKS, N_KEYS = 8, 16

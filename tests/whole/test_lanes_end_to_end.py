@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.weather import CALM, Weather
 from tests.whole.route import Route, open_route
 
-LANE = "rate_mhz = 4000"
+LANE = "keys_per_1000_s = 4000"
 TIMES = """
 hold_s = 8.0
 jump_ahead_epochs = 120
@@ -68,6 +68,7 @@ async def test_a_relay_that_is_killed_costs_what_was_in_flight_and_no_agreement(
         await ends_agree(route, seen + 16)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_last_and_a_first_end_that_are_killed_find_each_other_again(
     tmp_path: Path,
@@ -86,6 +87,7 @@ async def test_a_last_and_a_first_end_that_are_killed_find_each_other_again(
         await ends_agree(route, max(n_before.values()) + 16)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_link_that_breaks_is_waited_for_and_its_lane_goes_on(tmp_path: Path) -> None:
     async with (

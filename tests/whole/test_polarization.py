@@ -40,6 +40,7 @@ def resource(folder: Path) -> str:
     return f"serial:{folder / 'lab' / 'epc'}"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_errors_of_a_turned_fibre_are_brought_down_while_key_flows(tmp_path: Path) -> None:
     more = {BOB: receiver(tmp_path)}
@@ -75,6 +76,7 @@ async def test_errors_of_a_turned_fibre_are_brought_down_while_key_flows(tmp_pat
         )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_light_of_an_unknown_polarisation_becomes_key(tmp_path: Path) -> None:
     more = {BOB: receiver(tmp_path)}

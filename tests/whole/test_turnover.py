@@ -30,6 +30,7 @@ def rewrite(site: Site, relay: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_link_goes_over_at_a_blocks_end_once_both_ends_have_the_new_settings(
     tmp_path: Path,

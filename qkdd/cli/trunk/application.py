@@ -36,6 +36,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
     lane: str
     period_s: float
+    begin_with_s: float = 0.0
+    """Keys for so long must lie ahead before the first is asked for."""
     first: End
     last: End
 
@@ -81,9 +83,11 @@ class Refresher:
 
     async def run(self) -> None:
         """Refresh once a period until cancelled."""
-        started_s = second_s = trio.current_time()
+        started_s = trio.current_time()
         period_s = self._pair.period_s
         try:
+            await self._until_stocked()
+            second_s = trio.current_time()
             while True:
                 had_key = self.tally.first_key_s is not None
                 if not await self._once(KEY_TIMEOUT_S if had_key else EARLY_TIMEOUT_S):
@@ -98,6 +102,27 @@ class Refresher:
             with trio.CancelScope(shield=True):
                 await self._first.close()
                 await self._last.close()
+
+    async def _until_stocked(self) -> None:
+        """Ask for the lane's status until enough keys lie ahead (ETSI GS QKD 014, 5.2)."""
+        target = f"/api/v1/keys/{self._pair.last.sae}/status"
+        wanted = self._pair.begin_with_s / self._pair.period_s
+        while wanted:
+            with trio.move_on_after(EARLY_TIMEOUT_S):
+                if await self._epochs_ahead(target) >= wanted:
+                    return
+            await trio.sleep(self._pair.period_s)
+
+    async def _epochs_ahead(self, target: str) -> int:
+        """Read how many READY keys lie ahead; 0 while the relay does not say."""
+        try:
+            status, text = await self._first.request("GET", target)
+        except (trio.BrokenResourceError, OSError):
+            return 0
+        if status != 200:
+            return 0
+        ahead = json.loads(text).get("status_extension", {}).get("qkdd_epochs_ahead", 0)
+        return int(ahead)
 
     async def _once(self, timeout_s: float) -> bool:
         """Fetch one key at both ends; True if both have it in time and it is the same."""

@@ -20,6 +20,8 @@ from qkdd.daemon.status import RelaySnapshot
 from qkdd.daemon.supervise import reasons
 
 POLL_S = 1.0
+RELAYS_PER_POLL = 8
+"""A snapshot costs a relay and us a millisecond each: of many relays they are taken less often."""
 STATUS_TIMEOUT_S = 3.0
 STOP_TIMEOUT_S = 30.0
 TALLIES_AT_ONCE = 4
@@ -125,7 +127,7 @@ class NetworkRun:
             self.watch.news()
             self._processes.check()
             self._teller.show(self.watch, self._processes.measure(), self._now_s())
-            await trio.sleep(POLL_S)
+            await trio.sleep(POLL_S * max(1.0, len(self._site.network.nodes) / RELAYS_PER_POLL))
 
     async def _ask(self, node: str) -> RelaySnapshot | None:
         """Ask a relay how it is; None if it does not say so in time, or is killed meanwhile."""
@@ -152,6 +154,7 @@ class NetworkRun:
                 Pair(
                     lane=lane.lane.id,
                     period_s=float(lane.lane.epoch_s),
+                    begin_with_s=self._site.network.network.applications.begin_with_s,
                     first=End(sae=lane.saes[0], port=ports[lane.lane.route[0]]),
                     last=End(sae=lane.saes[1], port=ports[lane.lane.route[-1]]),
                 )
