@@ -139,7 +139,7 @@ def _check_size(file: Path, size: int, limit: int) -> None:
 @contextmanager
 def _store_and_key(relay: Relay, file: Path, size: int) -> Iterator[tuple["KeyStore", Secret]]:
     """Open the relay's store, and read the key in ``file``."""
-    from qkdd.daemon.app import read_secret
+    from qkdd.daemon.secret_files import read_secret
     from qkdd.keys.store import KeyStore
 
     settings = relay.store

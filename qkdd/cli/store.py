@@ -27,7 +27,7 @@ def digest(config: Path, *, lanes: bool, as_json: bool) -> None:
     same, and nobody learns anything of a key. Works beside the running relay.
     Exit status: 0 done, 1 the store cannot be read, 2 usage.
     """
-    from qkdd.daemon.app import read_secret
+    from qkdd.daemon.secret_files import read_secret
     from qkdd.keys.digest import read_digests
     from qkdd.keys.lane_digest import read_lane_digests
 

@@ -7,17 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-import trio
 from click.testing import CliRunner
 
-from qkdd.base.errors import ConfigError, StoreError
-from qkdd.base.ids import LinkId
 from qkdd.cli.__main__ import main
-from qkdd.daemon import app
-from qkdd.daemon.app import LinkAccount, read_secret
 from qkdd.net.pki import Authority
-from tests.daemon.desk_pair import LINK, desk_pair
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -74,39 +67,3 @@ def test_a_port_in_use_is_named_and_not_traced(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "already in use" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-async def test_a_commit_that_fails_for_a_moment_does_not_end_the_relay(
-    tmp_path: Path, patient_clock: trio.testing.MockClock
-) -> None:
-    accounts: dict[LinkId, LinkAccount] = {LINK: LinkAccount({}, 0)}
-    async with desk_pair(tmp_path) as pair, trio.open_nursery() as nursery:
-        await nursery.start(app._gather, pair.alice.service, accounts)
-        accounts[LINK].bits = {}
-        pair.alice.store._db._failed = "a fault"
-        await trio.sleep(1.5)
-        assert not accounts[LINK].bits
-        pair.alice.store._db._failed = None
-        await trio.sleep(1.0)
-        assert accounts[LINK].bits["pre_shared"] == 8 * 32 * 1024 - 256
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_store_that_cannot_tell_its_account_at_the_start_ends_the_start(
-    tmp_path: Path,
-) -> None:
-    unknown = LinkId("unknown")
-    async with desk_pair(tmp_path) as pair, trio.open_nursery() as nursery:
-        with pytest.raises(StoreError, match="install one first"):
-            await nursery.start(app._gather, pair.alice.service, {unknown: LinkAccount({}, 0)})
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o666])
-def test_a_key_file_open_to_others_is_refused_with_the_cure(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "master.key"
-    path.write_bytes(bytes(32))
-    path.chmod(mode)
-    with pytest.raises(ConfigError, match=f"mode {mode:04o}.*chmod 600"):
-        read_secret(path, 32, "master key")
-    path.chmod(0o440)
-    read_secret(path, 32, "master key").wipe()

@@ -121,13 +121,13 @@ except PermissionError:
     pass
 else:
     raise SystemExit("memory is writable and executable")
-from qkdd.daemon import app
+from qkdd.daemon.hardening import harden
 from qkdd.daemon.kernels import kernel_backends
 from qkdd.amplify.toeplitz import toeplitz_hash
 import datetime, tempfile, pathlib, trio
 from qkdd.net.pki import Authority
 from qkdd.net.https import server_context
-app._harden()
+harden()
 bits = np.ones(4096, np.uint8)
 out = bytearray(32)
 toeplitz_hash(bits, bytes(512), 256, out)

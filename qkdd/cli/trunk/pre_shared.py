@@ -6,7 +6,7 @@ from pathlib import Path
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.cli.trunk.site import Site
-from qkdd.daemon.app import read_secret
+from qkdd.daemon.secret_files import read_secret
 from qkdd.keys.layout import Role
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
