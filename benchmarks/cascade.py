@@ -10,20 +10,17 @@ spend on their way at the given round trip time.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 
+from benchmarks.stopwatch import CpuTime
 from qkdd.reconcile.codes import FRAME_BITS
 from qkdd.reconcile.ends import alice_end, bob_end
 from qkdd.reconcile.ledger import entropy
 from qkdd.reconcile.settings import ReconcileSettings
-
-T = TypeVar("T")
 
 METHODS = {
     "ldpc": ReconcileSettings(),
@@ -50,20 +47,6 @@ class Measured:
         return max(0.0, left)
 
 
-class Stopwatch:
-    """Adds up the thread CPU time of calls."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self, call: Callable[[], T]) -> T:
-        start = time.thread_time()
-        try:
-            return call()
-        finally:
-            self.seconds += time.thread_time() - start
-
-
 def measure(qber: float, n_frames: int, settings: ReconcileSettings, seed: int) -> Measured:
     """Reconcile one block; every message of one direction that needs no answer shares a trip."""
     rng = np.random.default_rng(seed)
@@ -73,7 +56,7 @@ def measure(qber: float, n_frames: int, settings: ReconcileSettings, seed: int) 
     alike = np.zeros(bits.size, np.uint8)
     alice = alice_end(1, bits, alike, qber, settings, rng.bytes)
     bob = bob_end(1, wrong, alike, settings)
-    of_alice, of_bob = Stopwatch(), Stopwatch()
+    of_alice, of_bob = CpuTime(), CpuTime()
     to_bob: Iterable[msgspec.Struct] = of_alice(lambda: list(alice.start()))
     trips = 0
     while to_bob:

@@ -20,11 +20,13 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import get_args, get_type_hints
 
 import numpy as np
 
 from benchmarks.predicted import Setup, demo_setup, with_ramp
 from benchmarks.river import River
+from drivers.sim.config import Attack
 from qkdd.amplify.length import secret_length
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base.counts import DecoyCounts
@@ -35,18 +37,7 @@ from qkdd.watch.monitors import MONITORS, alarms, threshold
 from qkdd.watch.settings import WatchSettings
 from qkdd.watch.sight import Sight, Tally
 
-ATTACKS = (
-    "intercept-resend",
-    "photon-number-splitting",
-    "blinding-naive",
-    "blinding-careful",
-    "time-shift",
-    "after-gate",
-    "dead-time",
-    "laser-seeding",
-    "intensity-drift",
-    "qrng-bias",
-)
+ATTACKS: tuple[str, ...] = get_args(get_type_hints(Attack)["kind"])
 STRENGTHS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 DEFAULT = WatchSettings(lowest_dark_hz=200.0)
 """The demonstration's detectors have 400 dark counts a second; an operator gives half."""

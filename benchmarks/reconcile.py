@@ -1,6 +1,6 @@
 """Reconciliation, both ends whole: efficiency, lost frames, rounds and speed per core.
 
-``python benchmarks/reconcile.py [--frames N] [--qber 0.01 ...] [--margin M] [--backend NAME]``
+``python -m benchmarks.reconcile [--frames N] [--qber 0.01 ...] [--margin M] [--backend NAME]``
 
 f counts every disclosed bit (checks, verdicts, hash and counts too). The limit is the normal
 approximation of a fixed-rate one-way code at frame error rate 1e-2: f_min = 1 + Q^-1(1e-2) *
@@ -10,21 +10,18 @@ sifted key bits per second of thread CPU time.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import log2, sqrt
-from typing import TypeVar
 
 import numpy as np
 
+from benchmarks.stopwatch import CpuTime
 from qkdd.kernels import ldpc
 from qkdd.reconcile.alice import AliceReconciler
 from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.codes import FRAME_BITS
 from qkdd.reconcile.ledger import entropy
 from qkdd.reconcile.settings import ReconcileSettings
-
-T = TypeVar("T")
 
 QUANTILE = 2.326347874  # of the normal distribution at 1e-2
 
@@ -35,20 +32,6 @@ def limit(qber: float) -> float:
     return 1 + QUANTILE * spread / entropy(qber)
 
 
-class Stopwatch:
-    """Adds up the thread CPU time of calls."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self, call: Callable[[], T]) -> T:
-        start = time.thread_time()
-        try:
-            return call()
-        finally:
-            self.seconds += time.thread_time() - start
-
-
 def measure(qber: float, n_frames: int, options: ReconcileSettings, seed: int) -> str:
     """Reconcile one block of ``n_frames`` and return its line of the table."""
     rng = np.random.default_rng(seed)
@@ -57,7 +40,7 @@ def measure(qber: float, n_frames: int, options: ReconcileSettings, seed: int) -
     intensities = np.zeros(bits.size, np.uint8)
     alice = AliceReconciler(1, bits, intensities, qber, options, rng.bytes)
     bob = BobReconciler(1, wrong, intensities, options)
-    alice_time, bob_time = Stopwatch(), Stopwatch()
+    alice_time, bob_time = CpuTime(), CpuTime()
     messages = alice.start()
     while (syndromes := alice_time(lambda: next(messages, None))) is not None:
         to_bob: Iterable = [syndromes]

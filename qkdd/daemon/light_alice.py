@@ -32,7 +32,7 @@ READY_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 15.0
 POLL_S = 0.25
 """A quarter of the encoder's watchdog. A block that has ended waits no longer than its clicks."""
-POLLS_PER_LASER_CHECK = 4
+LASER_EVERY_S = 1.0
 TAP_EVERY_S = 0.5
 """The shortest block of any use has a few readings; a meter that averages takes a tenth of it."""
 
@@ -105,6 +105,7 @@ class AliceLight:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, locked, nursery.cancel_scope)
             nursery.start_soon(self._expect_lock, locked, nursery.cancel_scope)
+            nursery.start_soon(self._watch_laser, transmitter)
             if self._tap is not None:
                 nursery.start_soon(self._watch_tap, transmitter, self._tap)
             await self._feed(transmitter, seeds)
@@ -161,7 +162,6 @@ class AliceLight:
 
         Until such a block has ended after ``until`` was set.
         """
-        n_polls = 0
         while True:
             status = await transmitter.check()
             self._status.light.turn()
@@ -175,10 +175,13 @@ class AliceLight:
                 return
             while seeds.n_made < seeds.current + SEEDS_AHEAD:
                 await transmitter.load_block_seed(*seeds.make())
-            if n_polls % POLLS_PER_LASER_CHECK == 0:
-                await transmitter.check_laser()
-            n_polls += 1
             await trio.sleep(POLL_S)
+
+    async def _watch_laser(self, transmitter: Transmitter) -> None:
+        """Ask the laser apart from the encoder, whose watchdog waits for no serial line."""
+        while True:
+            await transmitter.check_laser()
+            await trio.sleep(LASER_EVERY_S)
 
     async def _watch_tap(self, transmitter: Transmitter, tap: TapRecord) -> None:
         """Read the tap for as long as there is light; a meter that fails ends the run."""

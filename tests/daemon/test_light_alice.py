@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import cast
 
 import msgspec
@@ -16,7 +17,13 @@ from qkdd.base.light import Intensities, LightPlan
 from qkdd.base.secret import Secret
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.distil_alice import SentBlocks
-from qkdd.daemon.light_alice import LOCK_TIMEOUT_S, READY_TIMEOUT_S, AliceLight
+from qkdd.daemon.light_alice import (
+    LASER_EVERY_S,
+    LOCK_TIMEOUT_S,
+    POLL_S,
+    READY_TIMEOUT_S,
+    AliceLight,
+)
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.session import RUN_MESSAGES
 from qkdd.daemon.status import LinkStatus
@@ -43,6 +50,9 @@ class Bench:
         self.seeds: dict[int, Secret] = {}
         self.all_seeds: list[Secret] = []
         self.tap_w = TAP.power_w
+        self.laser_takes_s = 0.0
+        self.laser_fault: Fault | None = None
+        self.asked_s: list[float] = []
 
     async def prepare(self, _plan: LightPlan, _intensities: Intensities) -> None:
         self.seeds.clear()
@@ -59,10 +69,13 @@ class Bench:
         self.lit, self.run, self.pulses = True, run, 0
 
     async def check(self) -> EncoderStatus:
+        self.asked_s.append(trio.current_time())
         return EncoderStatus(EncoderState.RUNNING, self.run, self.pulses, None, len(self.seeds))
 
     async def check_laser(self) -> None:
-        pass
+        await trio.sleep(self.laser_takes_s)
+        if self.laser_fault is not None:
+            raise self.laser_fault
 
     async def tap_power_w(self) -> float:
         return self.tap_w
@@ -249,3 +262,30 @@ async def test_light_that_is_to_end_goes_on_to_the_end_of_its_block_and_no_furth
     assert all(seed.wiped for seed in talk.bench.all_seeds[1:])
     assert talk.announced() == [(1, FIRST)]
     talk.sent.wipe()
+
+
+async def test_a_laser_that_answers_late_keeps_nobody_from_the_encoder(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        talk.bench.laser_takes_s = 3.0
+        await talk.ready(1)
+        await talk.runs.put(locked(1))
+        await trio.sleep(10.0)
+        gaps = [late - early for early, late in pairwise(talk.bench.asked_s)]
+        assert len(gaps) > 20
+        assert max(gaps) <= POLL_S
+
+
+async def test_a_laser_that_reports_a_fault_ends_the_light(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  the laser fails in the middle
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.run)
+            await talk.ready(1)
+            talk.bench.laser_fault = Fault("laser off, errors []")
+            await trio.sleep(2 * LASER_EVERY_S)
+    assert caught.group_contains(Fault, match="laser off")
+    assert not talk.bench.lit

@@ -1,5 +1,7 @@
 """Pads taken beside a commit: the same stream, no byte twice, whatever another thread does."""
 
+import sys
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -7,6 +9,7 @@ import pytest
 
 from qkdd.base.errors import OutOfKey
 from qkdd.base.secret import Secret
+from qkdd.daemon.hardening import SWITCH_INTERVAL_S
 from tests.keys.pair_of_stores import LINK, Pair
 
 STRIDE_BYTES = 64
@@ -59,7 +62,11 @@ def test_nothing_is_ready_after_an_alarm(pair: Pair) -> None:
     assert store.take_ready(LINK, "tx", 16) is None
 
 
-def test_two_threads_never_get_the_same_pad_and_the_account_balances(pair: Pair) -> None:
+def test_two_threads_never_get_the_same_pad_and_the_account_balances(
+    pair: Pair, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as in the daemon
     store, other = pair.alice.store, pair.bob.store
     beside: list[Secret] = []
     over = False
