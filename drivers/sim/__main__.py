@@ -1,7 +1,7 @@
 """``python -P -m drivers.sim LAB.toml``: serve every instrument of a simulated lab.
 
 One line of JSON on stdout says when everything listens, and where; SIGTERM or SIGINT ends it.
-``dark``, ``attack`` and ``status`` in the place of LAB.toml are for a lab that runs.
+An order (``drivers.sim.orders``) in the place of LAB.toml is for a lab that runs.
 """
 
 import argparse

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from drivers.sim.agilent_8156a import HP8156A
+from drivers.sim.cable import Cable
 from drivers.sim.config import Attack, LabConfigError, Link, StateEncoderConfig, TDC1Config
 from drivers.sim.control import LinkDone
 from drivers.sim.idq_on_network import TimeController
 from drivers.sim.koheron_ctl200 import CTL200
+from drivers.sim.mishaps import Mishaps, Server
 from drivers.sim.optics.eve import power_factor
 from drivers.sim.optics.link import Events, OpticalLink, link_seed
 from drivers.sim.optional import OptionalInstruments
@@ -71,6 +73,7 @@ class Bench:
             self.tagger = TimeController(tagger)
         self._slip_rng = np.random.Generator(np.random.Philox(link_seed(seed, link.name + "/slip")))
         self.optional = OptionalInstruments(link, start_unix_s=start_unix_s)
+        self.mishaps = Mishaps()
         self.said_by_laser = bytearray()
         self.said_by_attenuator = bytearray()
 
@@ -91,10 +94,39 @@ class Bench:
         """From now on no light enters the fibre for ``n_ns``; 0 mends it."""
         self._cut_until_ns = self.now_ns + n_ns
 
+    def take_care_of(self, instrument: str, server: Server, cable: Cable | None) -> None:
+        """Let orders reach an instrument that is served; counts have no switch of their own."""
+        of: dict[str, Callable[[], None] | None] = {
+            "laser": self.laser.power_cycle,
+            "attenuator": self.attenuator.power_cycle,
+            "encoder": self.encoder.power_cycle,
+            **self.optional.power_cycles,
+        }
+        special: dict[str, Callable[[bool], None]] = {}
+        tagger = self.tagger
+        if instrument == "tagger" and isinstance(tagger, TDC1):
+            of["tagger"] = tagger.power_cycle
+            special = {
+                "slip": lambda begins: tagger.slip() if begins else None,
+                "overflow": tagger.jam,
+            }
+        elif instrument == "encoder":
+            special = {"stops": lambda begins: self.encoder.stops() if begins else None}
+        elif instrument == "laser":
+            special = {"interlock": self.laser.open_interlock}
+        self.mishaps.know(
+            instrument, server, cable, power_cycle=of.get(instrument), special=special
+        )
+
+    def kick(self, turn_rad: tuple[float, float, float]) -> None:
+        """Turn the polarisation in the fibre."""
+        self._optics.kick(turn_rad)
+
     def done_to_it(self) -> LinkDone:
         """What somebody does to this link."""
         dark_s = max(0, self._cut_until_ns - self.now_ns) / 1e9
-        return LinkDone(name=self.name, dark_s=dark_s, attack=self.attack)
+        faults = self.mishaps.under_way(self.now_ns)
+        return LinkDone(name=self.name, dark_s=dark_s, attack=self.attack, faults=faults)
 
     def catch_up(self, now_ns: int) -> None:
         """Go on to ``now_ns`` in steps short enough for the FIFO and the light."""

@@ -16,6 +16,7 @@ import trio
 from msgspec import Meta
 
 from drivers.sim.config import Attack
+from drivers.sim.mishaps import FaultDone, FaultKind
 
 MAX_ORDER_BYTES = 4096
 MAX_ANSWER_BYTES = 1 << 22
@@ -25,6 +26,7 @@ PATIENCE_S = 5.0
 LONGEST_NAME_BYTES = 100  # of a socket, by sockaddr_un: 108 with its end, fewer elsewhere
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Turn = Annotated[float, Meta(ge=-7, le=7)]
 
 
 class DarkOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="dark"):
@@ -42,11 +44,29 @@ class AttackOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     """Empty: every link."""
 
 
+class FaultOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="fault"):
+    """Have an instrument be so for some time from now, in place of any fault that it has."""
+
+    link: str
+    instrument: str
+    fault: FaultKind
+    seconds: Seconds
+    """0 ends it."""
+
+
+class KickOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="kick"):
+    """Turn the polarisation in the fibre at once, and for good: somebody has moved it."""
+
+    link: str
+    turn_rad: tuple[Turn, Turn, Turn]
+    """About the three axes of the Poincare sphere; the opposite turns it back."""
+
+
 class StatusOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="status"):
     """Nothing but the answer."""
 
 
-Order: TypeAlias = DarkOrder | AttackOrder | StatusOrder
+Order: TypeAlias = DarkOrder | AttackOrder | FaultOrder | KickOrder | StatusOrder
 
 
 class LinkDone(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +77,7 @@ class LinkDone(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long its fibre is still cut."""
 
     attack: Attack | None
+    faults: tuple[FaultDone, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

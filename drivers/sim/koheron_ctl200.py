@@ -107,6 +107,10 @@ class CTL200:
         on = self._values["lason"] and not self._delay_left_s > 0.0
         return min(self._values["ilaser"], self._values["ilmax"]) if on else 0.0
 
+    def open_interlock(self, is_open: bool) -> None:
+        """Open the loop of the interlock, or close it; the laser stays off until it is told."""
+        self.interlock_open = is_open
+
     def receive(self, data: bytes) -> bytes:
         """Echo lines; the answer and the prompt follow from :meth:`advance`."""
         echo = bytearray()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import trio
 
 from drivers.sim.bench import (
@@ -20,6 +21,7 @@ from drivers.sim.bench import (
     TaggerPort,
     board_key,
 )
+from drivers.sim.cable import Cable
 from drivers.sim.config import Lab, LabConfigError, Link, datalinks
 from drivers.sim.control import (
     Answer,
@@ -27,8 +29,12 @@ from drivers.sim.control import (
     ControlRefused,
     ControlSocket,
     DarkOrder,
+    FaultOrder,
+    KickOrder,
     Order,
 )
+from drivers.sim.mishaps import NoSuchFault, Server
+from drivers.sim.optics.link import link_seed
 from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import Device, PtyServer, TcpServer
 from drivers.sim.serve_zmq import RepServer
@@ -39,8 +45,6 @@ TICKS_OF_SHORT_LAG = 6
 """Within it the model catches up before a command acts; later the command came during a stall."""
 
 Entropy = Callable[[int], bytes]
-Server = PtyServer | TcpServer | RepServer
-
 BYTES, TEXT = "tcp://{host}:{port}", "TCPIP::{host}::{port}::SOCKET"
 ZEROMQ = "zmq://{host}:{port}"
 
@@ -107,7 +111,7 @@ class RunningLab:
         Raises
         ------
         ControlRefused
-            If there is no such link; then nothing was done.
+            If there is no such link, instrument or fault; then nothing was done.
         """
         if isinstance(order, DarkOrder):
             for bench in self._chosen((order.link,)):
@@ -117,6 +121,10 @@ class RunningLab:
             for bench in self._chosen(order.links):
                 self._catch_up(bench)
                 bench.attack = order.attack
+        elif isinstance(order, FaultOrder | KickOrder):
+            for bench in self._chosen((order.link,)):
+                self._catch_up(bench)
+                _do_to(bench, order)
         return Answer(
             lab_s=self._now_ns() * 1e-9,
             cpu_s=time.process_time(),
@@ -156,6 +164,7 @@ class RunningLab:
                 flush=True,
             )
             bench.skip_to(self._now_ns())
+        bench.mishaps.advance(bench.now_ns)
         while bench.now_ns < (now_ns := self._now_ns()):
             step_ns = bench.longest_step_ns
             behind = now_ns - bench.now_ns > step_ns
@@ -187,19 +196,28 @@ class RunningLab:
         self._flushed[link.name] = []
 
         catch_up = partial(self._catch_up, bench)
+        dice = np.random.Generator(np.random.Philox(link_seed(seed, link.name + "/wire")))
 
-        def put(instrument: str, listen: str, resource: str, serve: Callable[[], Server]) -> None:
+        def put(
+            instrument: str,
+            listen: str,
+            resource: str,
+            serve: Callable[[], Server],
+            cable: Cable | None = None,
+        ) -> None:
             try:
                 server = serve()
             except OSError as error:
                 why = f"{link.name} {instrument}: cannot listen on {listen}: {error}"
                 raise LabConfigError(why) from error
             self.places.append(Place(link.name, instrument, resource_of(server, resource), server))
+            bench.take_care_of(instrument, server, cable)
             if not isinstance(server, RepServer):  # whose answers leave at once
                 self._flushed[link.name].append(server)
 
         def wire(instrument: str, listen: str, port: Device, resource: str = BYTES) -> None:
-            put(instrument, listen, resource, partial(server_of, listen, port, folder))
+            cable = Cable(port, dice)
+            put(instrument, listen, resource, partial(server_of, listen, cable, folder), cable)
 
         wire("laser", instruments.laser.listen, LaserPort(bench, catch_up))
         wire("attenuator", instruments.attenuator.listen, AttenuatorPort(bench, catch_up), TEXT)
@@ -224,6 +242,17 @@ class RunningLab:
             self._control.close()
         for place in self.places:
             place.server.unplug()
+
+
+def _do_to(bench: Bench, order: FaultOrder | KickOrder) -> None:
+    if isinstance(order, KickOrder):
+        bench.kick(order.turn_rad)
+        return
+    try:
+        n_ns = round(order.seconds * 1e9)
+        bench.mishaps.begin(order.instrument, order.fault, bench.now_ns, n_ns)
+    except NoSuchFault as error:
+        raise ControlRefused(str(error)) from error
 
 
 def server_of(listen: str, device: Device, folder: Path) -> Server:

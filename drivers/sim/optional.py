@@ -98,6 +98,16 @@ class OptionalInstruments:
             self.outlets.append(Outlet("counts", box.counts, self._of_counts))
 
     @property
+    def power_cycles(self) -> dict[str, Callable[[], None]]:
+        """Their switches, off and on again."""
+        switches: dict[str, Callable[[], None]] = {}
+        if self.power_meter is not None:
+            switches["power_meter"] = self.power_meter.power_cycle
+        if self.polarization is not None:
+            switches["polarization"] = self.polarization.power_cycle
+        return switches
+
+    @property
     def live_detectors(self) -> npt.NDArray[np.bool_]:
         """Which of the four detectors can click; all, if nobody biases them."""
         return ALL_LIVE if self.detector is None else np.array(self.detector.wires.live)

@@ -1,4 +1,4 @@
-"""The command line of a running lab: ``dark``, ``attack``, ``status``."""
+"""The command line of a running lab: ``dark``, ``attack``, ``fault``, ``kick``, ``status``."""
 
 import argparse
 import json
@@ -14,12 +14,16 @@ from drivers.sim.control import (
     AttackOrder,
     ControlRefused,
     DarkOrder,
+    FaultOrder,
+    KickOrder,
     Order,
     StatusOrder,
     ask,
 )
+from drivers.sim.mishaps import FaultKind
 
-COMMANDS = ("dark", "attack", "status")
+COMMANDS = ("dark", "attack", "fault", "kick", "status")
+FAULTS: tuple[str, ...] = get_args(FaultKind)
 KINDS: tuple[str, ...] = get_args(get_type_hints(Attack)["kind"])
 
 
@@ -50,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
     attack.add_argument("name", choices=KINDS)
     attack.add_argument("--strength", type=float, required=True, help="0 ends every attack")
     attack.add_argument("--link", action="append", default=[], help="every link if left out")
+    fault = commands.add_parser("fault", parents=[where], help="Have an instrument be at fault.")
+    fault.add_argument("link")
+    fault.add_argument("instrument")
+    fault.add_argument("kind", choices=FAULTS)
+    fault.add_argument("--seconds", type=float, required=True, help="0 ends it at once")
+    kick = commands.add_parser("kick", parents=[where], help="Turn a fibre's polarisation.")
+    kick.add_argument("link")
+    kick.add_argument("--turn", type=float, nargs=3, required=True, metavar="RAD")
     commands.add_parser("status", parents=[where], help="What is being done to each link.")
     return root
 
@@ -59,6 +71,13 @@ def order_of(arguments: argparse.Namespace) -> Order:
     if arguments.command == "dark":
         fields = {"link": arguments.link, "seconds": arguments.seconds}
         return msgspec.convert(fields | {"type": "dark"}, DarkOrder)
+    if arguments.command == "fault":
+        names = ("link", "instrument", "seconds")
+        fields = {name: getattr(arguments, name) for name in names}
+        return msgspec.convert(fields | {"type": "fault", "fault": arguments.kind}, FaultOrder)
+    if arguments.command == "kick":
+        fields = {"link": arguments.link, "turn_rad": arguments.turn}
+        return msgspec.convert(fields | {"type": "kick"}, KickOrder)
     if arguments.command == "attack":
         chosen = {"kind": arguments.name, "fraction": arguments.strength}
         attack = msgspec.convert(chosen, Attack)

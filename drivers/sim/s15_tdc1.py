@@ -56,6 +56,7 @@ class TDC1:
         self._now_tick = 0
         self._text = bytearray()
         self._slip = False
+        self._jammed = False
         self._gate: Gate | None = None
         self._reset()
 
@@ -85,6 +86,10 @@ class TDC1:
     def slip(self) -> None:
         """Lose two bytes of the stream, as the real one does at high rates."""
         self._slip = True
+
+    def jam(self, jammed: bool) -> None:
+        """Have the FIFO full, as if more came than leaves it, until it is not."""
+        self._jammed = jammed
 
     def advance(self, now_ps: int, times_ps: Ints, channels: npt.NDArray[np.uint8]) -> None:
         """Go on to ``now_ps`` of the tagger's clock.
@@ -128,6 +133,9 @@ class TDC1:
             self._put_words(stream.astype("<u4", copy=False))
 
     def _put_words(self, new: npt.NDArray[np.uint32]) -> None:
+        if self._jammed:
+            self._fifo.overflow = True
+            return
         stream = memoryview(new.data).cast("B")
         if self._slip:
             self._slip = False

@@ -81,6 +81,17 @@ class StateEncoder:
             self._end_run(self._pulses, State.CONFIGURED)
         self.light.go_dark()
 
+    def power_cycle(self) -> None:
+        """Off and on again: dark, and nothing is known any more."""
+        self.disconnected()
+        self.state = State.NOT_CONFIGURED
+        self._plan = None
+
+    def stops(self) -> None:
+        """A part fails for a moment: dark, in FAULT, until the host configures it anew."""
+        if self.state is State.RUNNING:
+            self._end_run(self._pulses, State.FAULT)
+
     def receive(self, data: bytes, now_ns: int) -> bytes:
         """Answer what ``data`` completes, in order.
 

@@ -30,7 +30,7 @@ from drivers.sim.optics.fibre import (
     mean_photons,
     transmittance,
 )
-from drivers.sim.optics.polarization import STAYS, FibreTurn, port_chances
+from drivers.sim.optics.polarization import STAYS, FibreTurn, port_chances, rotation
 from drivers.sim.optics.pulses import Emission, EncoderLight, PulsePlan
 from drivers.sim.optics.tagger_clock import TaggerClock
 
@@ -90,6 +90,10 @@ class OpticalLink:
     def clock(self) -> TaggerClock:
         """The tagger's, at the time of the last step's end."""
         return self._detectors.clock
+
+    def kick(self, turn_rad: tuple[float, float, float]) -> None:
+        """Turn the polarisation in the fibre from now on."""
+        self._fibre_turn.kick(rotation(np.array(turn_rad)))
 
     def signal_mu(self, pulse_rate_hz: float) -> float:
         """Mean photon number of a signal pulse at the fibre's input, as the instruments stand."""

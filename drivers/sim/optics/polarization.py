@@ -58,8 +58,12 @@ class FibreTurn:
         """Let the fibre change for ``dt_s``."""
         if self._rate > 0.0 and dt_s > 0.0:
             step = rotation(self._rng.standard_normal(3) * (self._rate * math.sqrt(dt_s)))
-            left, _, right = np.linalg.svd(step @ self.turn)  # rounding must not make it shrink
-            self.turn = left @ right
+            self.kick(step)
+
+    def kick(self, step: Turn) -> None:
+        """Change at once."""
+        left, _, right = np.linalg.svd(step @ self.turn)  # rounding must not make it shrink
+        self.turn = left @ right
 
 
 def squeezers(angles_rad: tuple[float, ...]) -> Turn:

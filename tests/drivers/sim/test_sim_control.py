@@ -51,7 +51,7 @@ def test_a_running_lab_takes_orders_and_tells_what_is_done_to_each_link(tmp_path
         done = order(path, "dark", "b-c", "--seconds", "60")
         assert (done.returncode, done.stderr) == (0, "")
         first, second = json.loads(done.stdout)["links"]
-        assert first == {"name": "a-b", "dark_s": 0.0, "attack": None}
+        assert first == {"name": "a-b", "dark_s": 0.0, "attack": None, "faults": []}
         assert 59.0 < second["dark_s"] <= 60.0
         order(path, "attack", "intercept-resend", "--strength", "0.25", "--link", "a-b")
         told = ask(path, StatusOrder())
