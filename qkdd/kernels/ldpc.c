@@ -38,6 +38,7 @@ typedef struct {
     uint16_t *sum;      /* z */
     int8_t *message;    /* n_edges x z, in the variant's own order inside 64 */
     int8_t *sign;       /* z */
+    int16_t *wide_sign; /* z, in 16 bits */
     int short_head;     /* phi is below 256 from entry 32 on */
 } work_t;
 
@@ -247,6 +248,113 @@ AVX2 static int32_t row_avx2(const work_t *w, int32_t row)
 
 #define LOAD512(p) _mm512_loadu_si512((const void *)(p))
 #define STORE512(p, v) _mm512_storeu_si512((void *)(p), (v))
+#define AVX512BW __attribute__((target("avx512f,avx512bw")))
+
+/* table[index] of 128 uint16, the index at most 127 */
+AVX512BW static inline __m512i lookup_avx512bw(const __m512i *table, __m512i index)
+{
+    const __m512i low = _mm512_permutex2var_epi16(table[0], index, table[1]);
+    const __m512i high = _mm512_permutex2var_epi16(table[2], index, table[3]);
+    return _mm512_mask_mov_epi16(low, _mm512_test_epi16_mask(index, _mm512_set1_epi16(64)), high);
+}
+
+/* the magnitude for a sum: two entries of the inverse table lie in each uint16 */
+AVX512BW static inline __m512i magnitude_avx512bw(const __m512i *inverse, __m512i rest)
+{
+    const __m512i most = _mm512_set1_epi16(127), eight = _mm512_set1_epi16(8);
+    const __m512i coarse = _mm512_min_epu16(_mm512_srli_epi16(rest, 5), most);
+    const __mmask32 large = _mm512_cmpgt_epu16_mask(rest, most);
+    const __m512i index = _mm512_mask_mov_epi16(rest, large, coarse);
+    const __m512i half = _mm512_srli_epi16(index, 1);
+    const __m512i pair =
+        _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(inverse[0], half, inverse[1]), large,
+                              _mm512_permutex2var_epi16(inverse[2], half, inverse[3]));
+    const __m512i odd = _mm512_and_si512(_mm512_slli_epi16(index, 3), eight);
+    return _mm512_and_si512(_mm512_srlv_epi16(pair, odd), most);
+}
+
+/* What turn_row_avx512 does, for processors that permute words across a register but not bytes:
+ * 16 bits from the posterior to the new message, which alone is packed. */
+AVX512BW static inline __attribute__((always_inline)) int32_t
+turn_row_avx512bw(const work_t *w, int32_t row, int32_t z)
+{
+    const int32_t first = w->row_start[row], width = w->row_start[row + 1] - first;
+    const int32_t *const columns = w->column + first, groups = z / GROUP;
+    const int32_t *const reads = w->reads + (size_t)first * groups;
+    const uint8_t *const target = w->syndrome + (size_t)row * z;
+    int16_t *const posterior = w->posterior, *const values = w->value;
+    uint16_t *const costs = w->cost, *const sums = w->sum;
+    int8_t *const messages = w->message + (size_t)first * z;
+    int16_t *const signs = w->wide_sign;
+    const __m512i zero = _mm512_setzero_si512(), most = _mm512_set1_epi16(127);
+    __m512i phi[4], inverse[4];
+    int32_t unmet = 0;
+    for (int i = 0; i < 4; i++) {
+        phi[i] = LOAD512(w->phi + 32 * i);
+        inverse[i] = LOAD512(w->inverse + 64 * i);
+    }
+    for (int32_t k = 0; k < z; k += 64) {
+        __m512i sign_lo = _mm512_slli_epi16(_mm512_cvtepu8_epi16(LOAD256(target + k)), 15);
+        __m512i sign_hi = _mm512_slli_epi16(_mm512_cvtepu8_epi16(LOAD256(target + k + 32)), 15);
+        __m512i sum_lo = zero, sum_hi = zero;
+        for (int32_t e = 0; e < width; e++) {
+            const int32_t *from = reads + e * groups + k / GROUP;
+            const size_t at = (size_t)e * z + k;
+            __m512i r = LOAD512(messages + at);
+            __m512i lo = _mm512_sub_epi16(LOAD512(posterior + from[0]),
+                                          _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
+            __m512i hi = _mm512_sub_epi16(LOAD512(posterior + from[1]),
+                                          _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
+            __m512i cost_lo = lookup_avx512bw(phi, _mm512_min_epu16(_mm512_abs_epi16(lo), most));
+            __m512i cost_hi = lookup_avx512bw(phi, _mm512_min_epu16(_mm512_abs_epi16(hi), most));
+            STORE512(values + at, lo);
+            STORE512(values + at + 32, hi);
+            sign_lo = _mm512_xor_si512(sign_lo, lo);
+            sign_hi = _mm512_xor_si512(sign_hi, hi);
+            sum_lo = _mm512_adds_epu16(sum_lo, cost_lo);
+            sum_hi = _mm512_adds_epu16(sum_hi, cost_hi);
+            STORE512(costs + at, cost_lo);
+            STORE512(costs + at + 32, cost_hi);
+        }
+        STORE512(sums + k, sum_lo);
+        STORE512(sums + k + 32, sum_hi);
+        STORE512(signs + k, sign_lo);
+        STORE512(signs + k + 32, sign_hi);
+        unmet += __builtin_popcount(_mm512_movepi16_mask(sign_lo)) +
+                 __builtin_popcount(_mm512_movepi16_mask(sign_hi));
+    }
+    for (int32_t e = 0; e < width; e++) {
+        int16_t *const post = posterior + (size_t)columns[e] * stride(z);
+        for (int32_t k = 0; k < z; k += 64) {
+            const size_t at = (size_t)e * z + k;
+            __m512i v_lo = LOAD512(values + at), v_hi = LOAD512(values + at + 32);
+            __m512i lo = magnitude_avx512bw(
+                inverse, _mm512_sub_epi16(LOAD512(sums + k), LOAD512(costs + at)));
+            __m512i hi = magnitude_avx512bw(
+                inverse, _mm512_sub_epi16(LOAD512(sums + k + 32), LOAD512(costs + at + 32)));
+            __mmask32 flip_lo =
+                _mm512_movepi16_mask(_mm512_xor_si512(v_lo, LOAD512(signs + k)));
+            __mmask32 flip_hi =
+                _mm512_movepi16_mask(_mm512_xor_si512(v_hi, LOAD512(signs + k + 32)));
+            lo = _mm512_mask_sub_epi16(lo, flip_lo, zero, lo);
+            hi = _mm512_mask_sub_epi16(hi, flip_hi, zero, hi);
+            STORE512(messages + at, _mm512_packs_epi16(lo, hi));
+            v_lo = _mm512_add_epi16(v_lo, lo);
+            v_hi = _mm512_add_epi16(v_hi, hi);
+            STORE512(post + k, v_lo);
+            STORE512(post + k + 32, v_hi);
+            if (k == 0)
+                STORE512(post + z, v_lo);
+        }
+    }
+    return unmet;
+}
+
+AVX512BW static int32_t row_avx512bw(const work_t *w, int32_t row)
+{
+    return w->z == 128 ? turn_row_avx512bw(w, row, 128) : turn_row_avx512bw(w, row, w->z);
+}
+
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi")))
 
 /* bits shift..shift+7 of 64 uint16, in natural order */
@@ -350,16 +458,20 @@ int ldpc_supports(const char *variant)
     __builtin_cpu_init();
     if (strcmp(variant, "avx2") == 0)
         return __builtin_cpu_supports("avx2") != 0;
+    if (strcmp(variant, "avx512bw") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
     if (strcmp(variant, "avx512") == 0)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vbmi");
+        return ldpc_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
 #endif
     return 0;
 }
 
 const char *ldpc_best(void)
 {
-    return ldpc_supports("avx512") ? "avx512" : ldpc_supports("avx2") ? "avx2" : "baseline";
+    return ldpc_supports("avx512")     ? "avx512"
+           : ldpc_supports("avx512bw") ? "avx512bw"
+           : ldpc_supports("avx2")     ? "avx2"
+                                       : "baseline";
 }
 
 static row_step_t step_of(const char *variant)
@@ -367,6 +479,8 @@ static row_step_t step_of(const char *variant)
 #if defined(__x86_64__)
     if (strcmp(variant, "avx512") == 0 && ldpc_supports(variant))
         return row_avx512;
+    if (strcmp(variant, "avx512bw") == 0 && ldpc_supports(variant))
+        return row_avx512bw;
     if (strcmp(variant, "avx2") == 0 && ldpc_supports(variant))
         return row_avx2;
 #endif
@@ -378,7 +492,7 @@ static int lanes_of(const char *variant)
 {
 #if defined(__x86_64__)
     const row_step_t step = step_of(variant);
-    return step == row_avx512 ? 4 : step == row_avx2 ? 2 : 0;
+    return step == row_avx512 || step == row_avx512bw ? 4 : step == row_avx2 ? 2 : 0;
 #else
     return 0;
 #endif
@@ -441,7 +555,8 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
     w->value = w->posterior + (size_t)n_columns * stride(w->z);
     w->cost = (uint16_t *)(w->value + widest * z);
     w->sum = w->cost + widest * z;
-    w->sign = (int8_t *)(w->sum + z);
+    w->wide_sign = (int16_t *)(w->sum + z);
+    w->sign = (int8_t *)(w->wide_sign + z);
 }
 
 /* Posteriors of the bits when the first n_given circulants have sent their messages. */
@@ -507,7 +622,7 @@ static void reorder(int8_t *message, size_t n_bytes, int lanes, int natural)
  * up: max_iterations, or when the count of unmet checks had not fallen by 1/32 for `patience`
  * passes. `message` (n_edges x z): the first warm_rows rows begin with what it holds, the others
  * with zeros; when it gives up it holds where it ended, else zeros.
- * The workspace holds 2 (z + 32) n_columns + 4 z widest + 3 z bytes. */
+ * The workspace holds 2 (z + 32) n_columns + 4 z widest + 5 z bytes. */
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
                     const int32_t *row_start, const int32_t *column, const int32_t *reads,
                     const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,

@@ -37,7 +37,7 @@ def backends() -> tuple[str, ...]:
     """Every backend that this machine can run, the best first."""
     if native is None:
         return ("numpy",)
-    variants = ("avx512", "avx2", "baseline")
+    variants = ("avx512", "avx512bw", "avx2", "baseline")
     return (*(v for v in variants if native.lib.ldpc_supports(v.encode())), "numpy")
 
 
@@ -110,7 +110,7 @@ class Graph:
     @property
     def workspace_bytes(self) -> int:
         widest = int(np.diff(self.row_start).max())
-        return 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 3)
+        return 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 5)
 
     @property
     def n_messages(self) -> int:
