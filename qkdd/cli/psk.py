@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qkdd.base.durable import sync_folder
 from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
@@ -51,6 +52,7 @@ def make(file: Path, n_bytes: int) -> None:
         with os.fdopen(descriptor, "wb", buffering=0) as output, _random(n_bytes) as key:
             output.write(key.reveal())
             os.fsync(output.fileno())
+        sync_folder(file.parent)
     except OSError as error:
         raise click.ClickException(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"{file}: {n_bytes} bytes")

@@ -15,6 +15,7 @@ import trio
 from structlog.typing import EventDict, WrappedLogger
 
 from qkdd.base.audit_chain import TORN, ChainBroken, follow, record_line, torn_fields
+from qkdd.base.durable import sync_folder
 from qkdd.daemon.logs import heard_by
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class AuditFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        sync_folder(path.parent)
         with path.open("rb") as file:
             try:
                 self.head = follow(file)
@@ -60,13 +62,17 @@ class AuditFile:
                 raise OSError(f"audit log {path} has been changed: {error}") from error
 
     def append(self, event: str, fields: dict[str, str], time: str) -> None:
-        """Add a record, and sync it."""
-        text, head = b"", self.head
-        if head.torn:
-            text, head = record_line(head, utc(), TORN, torn_fields(head.torn))
-            text = b"\n" + text if not self._ends_line() else text
-        line, head = record_line(head, time, event, fields)
-        self._write(text + line)
+        """Add a record, and sync it.
+
+        The record of a torn line is synced before another follows: a power cut may keep the end
+        of what was written together and lose its beginning.
+        """
+        if self.head.torn:
+            line, head = record_line(self.head, utc(), TORN, torn_fields(self.head.torn))
+            self._write(line if self._ends_line() else b"\n" + line)
+            self.head = head
+        line, head = record_line(self.head, time, event, fields)
+        self._write(line)
         self.head = head
 
     def _ends_line(self) -> bool:

@@ -31,6 +31,10 @@ def read_secret(path: Path, n_bytes: int, what: str, *, guarded: bool = True) ->
         raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from error
     if size != n_bytes or n_read != n_bytes:
         raise ConfigError(f"the {what} {path} has {size} bytes, must have {n_bytes}")
+    if not any(secret.reveal()):
+        raise ConfigError(
+            f"the {what} {path} holds zeros: it was destroyed, or never written to its end"
+        )
     if guarded and mode & STRANGERS:
         raise ConfigError(
             f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others may read it or its group "

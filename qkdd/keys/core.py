@@ -24,7 +24,7 @@ from qkdd.keys.lane_stock import LaneStocks
 from qkdd.keys.layout import CHUNK_BYTES
 from qkdd.keys.links import Links
 from qkdd.keys.reconnect import Reconnect
-from qkdd.keys.schema import KeyState
+from qkdd.keys.schema import EMPTY, KeyState
 from qkdd.keys.segments import Damaged, Segments
 from qkdd.keys.settings import StoreSettings
 from qkdd.keys.streams import Streams
@@ -191,11 +191,11 @@ class StoreCore:
 def _check_seal(database: Database, vault: Vault, node: NodeId) -> None:
     """Make or open the seal that tells whether master key and node are those of the file."""
     context = f"qkdd keys 1|{node}|store".encode()
-    if database.new:
+    row = database.one("SELECT value FROM meta WHERE name = 'seal'")
+    if row is None and database.one(EMPTY) is None:
         with vault.new_key() as nothing:
             database.run("INSERT INTO meta VALUES ('seal', ?)", vault.wrap(nothing, context))
         return
-    row = database.one("SELECT value FROM meta WHERE name = 'seal'")
     try:
         if row is None:
             raise SealBroken

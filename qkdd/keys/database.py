@@ -41,7 +41,7 @@ class Database:
             os.close(self._lock)
             raise StoreError(f"{path} cannot be opened: {error}") from error
         try:
-            self.new = schema.prepare(self._connection, path)
+            schema.prepare(self._connection, path)
         except (sqlite3.Error, StoreError) as error:
             self.close()
             if isinstance(error, StoreError):

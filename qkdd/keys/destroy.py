@@ -1,4 +1,4 @@
-"""Destroying key files: zeros over every byte, on the disk, and then gone.
+"""Destroying key files: zeros over every byte, on the disk, and then gone, on the disk as well.
 
 What a flash disk has moved aside before is out of reach: docs/security.md, "Destroying all keys".
 """
@@ -6,6 +6,8 @@ What a flash disk has moved aside before is out of reach: docs/security.md, "Des
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from qkdd.base.durable import sync_folder
 
 STEP_BYTES = 1 << 20
 STORE_SUFFIXES = ("-wal", "", "-shm", "-journal")
@@ -31,6 +33,7 @@ def destroy_file(path: Path) -> bool:
     finally:
         os.close(descriptor)
     path.unlink()
+    sync_folder(path.parent)
     return True
 
 

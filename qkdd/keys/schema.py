@@ -98,8 +98,8 @@ CREATE TABLE hop_recipients (
 """
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> bool:
-    """Create the tables in a new file; return whether it was new.
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Create the tables in a new file.
 
     Raises
     ------
@@ -114,9 +114,15 @@ def prepare(connection: sqlite3.Connection, path: Path) -> bool:
             f"BEGIN; PRAGMA application_id={APPLICATION_ID}; "
             f"PRAGMA user_version={SCHEMA_VERSION}; {DDL} COMMIT;"
         )
-        return True
+        return
     check(application, version, path)
-    return False
+
+
+EMPTY = """
+SELECT 1 FROM meta UNION ALL SELECT 1 FROM links UNION ALL SELECT 1 FROM lanes
+UNION ALL SELECT 1 FROM hop_keys LIMIT 1
+"""
+"""Finds nothing in a store that is new, or whose maker died behind its first commit."""
 
 
 def check(application: int, version: int, path: Path) -> None:

@@ -100,6 +100,31 @@ def test_a_line_that_was_cut_short_is_followed_by_a_record_that_says_so(tmp_path
     assert b'"event":"torn"' in path.read_bytes()
 
 
+class Watched(AuditFile):
+    """Remembers what was synced together."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.synced: list[bytes] = []
+
+    def _write(self, text: bytes) -> None:
+        super()._write(text)
+        self.synced.append(text)
+
+
+def test_the_record_of_a_torn_line_is_on_disk_before_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "audit"
+    path.write_bytes(b'{"n":1,"time"')
+    file = Watched(path)
+    file.append("one", {}, utc())
+    file.append("two", {}, utc())
+    file.close()
+    assert [text.strip().count(b"\n") for text in file.synced] == [0, 0, 0]
+    assert [b'"event":"torn"' in text for text in file.synced] == [True, False, False]
+    with path.open("rb") as lines:
+        assert follow(lines).n == 3
+
+
 def test_a_log_that_was_changed_is_not_written_on(tmp_path: Path) -> None:
     store = tmp_path / "a.db"
     append_once(store, "one", who="x")

@@ -1,5 +1,6 @@
 """Disks that fill, rot, are locked, swapped, rolled back: the store says so and lies to nobody."""
 
+import random
 import shutil
 import sqlite3
 
@@ -8,6 +9,7 @@ import pytest
 from qkdd.base.errors import OutOfKey, PeerError, SecurityAlarm, StoreError
 from qkdd.base.ids import NodeId, SaeId
 from qkdd.base.secret import Secret
+from qkdd.keys.database import Database
 from qkdd.keys.digest import read_digests
 from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.layout import Region, chunk_id
@@ -55,6 +57,25 @@ def test_another_master_key_or_node_name_is_refused_by_name(pair) -> None:
     with pytest.raises(StoreError, match="not 32"):
         KeyStore.open(pair.alice.path, Secret(31), NodeId("alice"), pair.alice.dice.randbytes)
     pair.alice.open()
+
+
+def test_a_store_whose_maker_died_before_its_first_word_is_made_whole(tmp_path) -> None:
+    path = tmp_path / "keys.db"
+    Database(path).close()  # its tables are there, and no seal that tells whose it is
+
+    def open_it(key: bytes) -> KeyStore:
+        return KeyStore.open(path, Secret.from_bytes(key), NodeId("alice"), random.randbytes)
+
+    store = open_it(b"m" * 32)
+    store.install_psk(LINK, "alice", Secret.from_bytes(random.randbytes(32 * 1024)))
+    store.close()
+    with pytest.raises(StoreError, match="master key or the node name"):
+        open_it(b"n" * 32)
+    database = Database(path)
+    database.run("DELETE FROM meta")
+    database.close()
+    with pytest.raises(StoreError, match="master key or the node name"):
+        open_it(b"n" * 32)  # it has a link: no seal may be made for somebody else's key
 
 
 def test_a_second_process_is_locked_out(pair) -> None:

@@ -58,7 +58,7 @@ def lay_block(
     """Have the stores of both ends of a link agree, and commit one block of random key."""
     marks = [store.auth_marks(link) for store in (alice, bob)]
     states = alice.begin_session(link, marks[1]), bob.begin_session(link, marks[0])
-    _talk(link, alice, bob, [states[0]], [states[1]])
+    talk(link, alice, bob, [states[0]], [states[1]])
     key = os.urandom(n_bytes)
     number = alice.next_block_no(link)
     prepared = [
@@ -67,10 +67,10 @@ def lay_block(
         )
         for store in (alice, bob)
     ]
-    _talk(link, alice, bob, list(prepared[0]), list(prepared[1]))
+    talk(link, alice, bob, list(prepared[0]), list(prepared[1]))
 
 
-def _talk(
+def talk(
     link: LinkId,
     alice: KeyStore,
     bob: KeyStore,
