@@ -6,8 +6,10 @@ Starts two ``qkdd run`` with a stock laid in beforehand, and the client of
 :mod:`benchmarks.https_load` as a third process of the same machine. Prints, for keys of 256 bits,
 how many a second a closed loop gets and how long a request takes when they come as a Poisson
 process, each with its ratio to the goal, and the CPU of every process for each request: where other
-work shares the machine, that and not the rate is to be compared. Exit status 1 if a key came twice,
-differed between the ends, or was refused.
+work shares the machine, that and not the rate is to be compared. Even a second of CPU is worth less
+there (two processors may be one core): the last number is that of all relays and the client in
+turns of a fixed piece of Python, timed by itself before and after. Exit status 1 if a key came
+twice, differed between the ends, or was refused.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +93,18 @@ def machine_cpu_s() -> float:
     return sum(map(int, (user, nice, system, *rest))) / TICKS_PER_S
 
 
+def turn_us() -> float:
+    """CPU that a fixed piece of Python takes now: about 25 us where nothing disturbs it."""
+    counts: dict[int, int] = {}
+    times_us = []
+    for _ in range(200):
+        begin_s = time.thread_time()
+        for number in range(300):
+            counts[number & 15] = counts.get(number & 15, 0) + 1
+        times_us.append(1e6 * (time.thread_time() - begin_s))
+    return sum(times_us) / len(times_us)
+
+
 def percentiles(times_ms: list[float]) -> tuple[float, float, float]:
     """Median, 99th percentile and longest."""
     times_ms = sorted(times_ms)
@@ -98,9 +113,11 @@ def percentiles(times_ms: list[float]) -> tuple[float, float, float]:
 
 async def measure(site: Site, asking: Client, what: str, phase: Phase, goal: float) -> bool:
     """Run a phase and print it; return whether every request was answered with a key."""
+    first_us = turn_us()
     before, machine_s = cpu_s(site), machine_cpu_s()
     result = await trio.to_thread.run_sync(asking.run, phase)
     after, machine_s = cpu_s(site), machine_cpu_s() - machine_s
+    turns_us = (first_us + turn_us()) / 2
     if not result.enc_ms or (phase.fetch and not result.dec_ms):
         print(f"{what}: nothing delivered; {result.failures}")
         return False
@@ -121,7 +138,8 @@ async def measure(site: Site, asking: Client, what: str, phase: Phase, goal: flo
     print(
         f"{'':34s} CPU for each: {', '.join(f'{r} {us:.0f}' for r, us in each_us.items())}, client "
         f"{1e6 * result.cpu_s / n:.0f} us; {busy / result.seconds:.2f} cores busy, "
-        f"{max(0.0, machine_s - busy) / result.seconds:.2f} with other work"
+        f"{max(0.0, machine_s - busy) / result.seconds:.2f} with other work; "
+        f"{1e6 * busy / n / turns_us:.0f} turns of {turns_us:.0f} us"
     )
     if result.failures:
         print(f"{'':34s} refused: {result.failures}")

@@ -21,7 +21,7 @@ from qkdd.deliver.request import (
 )
 from qkdd.deliver.settings import DeliverySettings
 from qkdd.keys.settings import StoreSettings
-from qkdd.net.https import HttpRequest, Response
+from qkdd.net.http_talk import HttpRequest, Response
 
 log = structlog.get_logger(__name__)
 

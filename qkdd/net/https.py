@@ -1,4 +1,4 @@
-"""HTTPS with mutual TLS: one small server over h11, its clients known by their certificates.
+"""HTTPS with mutual TLS: one small server, its clients known by their certificates.
 
 The handler is ``async def handle(request) -> Response``. A response's body is a bytearray that is
 sent without a copy and wiped, since it may hold key.
@@ -8,7 +8,7 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from http import HTTPStatus
+from math import inf
 from pathlib import Path
 
 import h11
@@ -16,8 +16,10 @@ import structlog
 import trio
 
 from qkdd.base.errors import PeerError
+from qkdd.net.http_talk import MAX_BODY_BYTES, HttpRequest, HttpTalk, Response
 from qkdd.net.identity import sae_candidates
 from qkdd.net.revocation import NONE, Revoked
+from qkdd.net.tls_socket import TlsSocket
 
 log = structlog.get_logger(__name__)
 
@@ -25,27 +27,6 @@ HANDSHAKE_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 90.0
 BODY_TIMEOUT_S = 15.0
 SEND_TIMEOUT_S = 15.0
-MAX_HEADER_BYTES = 16 * 1024
-MAX_BODY_BYTES = 64 * 1024
-RECEIVE_BYTES = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    method: str
-    target: str
-    body: bytes
-    caller: str | None
-    """The SAE that the certificate names, if the registry knows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    status: int
-    body: bytearray
-    allow: str = ""
-    retry_after_s: int | None = None
-
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -134,29 +115,31 @@ class HttpsServer:
 
         async def connection(raw: trio.SocketStream) -> None:
             assert self._context is not None
-            stream = trio.SSLStream(raw, self._context, server_side=True, https_compatible=True)
             try:
-                await self._connection(stream)
+                await self._connection(raw, self._context)
             except (
                 trio.BrokenResourceError,
-                trio.ClosedResourceError,
                 trio.TooSlowError,
                 h11.ProtocolError,  # no answer that HTTP allows is left
             ) as error:
                 log.debug("client connection ended", reason=str(error)[:200])
-            finally:
-                with trio.move_on_after(1.0, shield=True):
-                    await trio.aclose_forcefully(stream)
 
         await trio.serve_tcp(connection, port, host=host, task_status=task_status)
 
-    async def _connection(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
-        with trio.fail_after(HANDSHAKE_TIMEOUT_S):
-            await stream.do_handshake()
-        der = stream.getpeercert(binary_form=True)
+    async def _connection(self, raw: trio.SocketStream, context: ssl.SSLContext) -> None:
+        tls = TlsSocket(raw, context)
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT_S):
+                await tls.handshake()
+            await self._admit(tls)
+        finally:
+            tls.close()
+
+    async def _admit(self, tls: TlsSocket) -> None:
+        der = tls.getpeercert(binary_form=True)
         if self._is_revoked(der):
             return
-        caller = next((one for one in sae_candidates(stream) if one in self._known), None)
+        caller = next((one for one in sae_candidates(tls) if one in self._known), None)
         if self._open[caller] >= self._limit:
             log.warning("too many connections of one client", sae=caller, limit=self._limit)
             return
@@ -165,18 +148,18 @@ class HttpsServer:
         self._clients.add(client)
         try:
             with client.scope:
-                await self._requests(stream, caller)
+                await self._requests(tls, client)
         finally:
             self._clients.discard(client)
             self._open[caller] -= 1
 
-    async def _requests(
-        self, stream: "trio.SSLStream[trio.SocketStream]", caller: str | None
-    ) -> None:
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
-        while http.our_state is not h11.MUST_CLOSE:
+    async def _requests(self, tls: TlsSocket, client: _Client) -> None:
+        """Serve a connection; its scope's deadline is that of what is waited for, and a client
+        who misses it is hung up on."""
+        talk = HttpTalk(client.caller)
+        while talk.open:
             try:
-                request = await _receive(http, stream, caller)
+                request = await _receive(talk, tls, client.scope)
                 if request is None:
                     return
                 response = await self._answer(request)
@@ -184,10 +167,7 @@ class HttpsServer:
                     response = replace(response, body=_wiped(response.body))
             except h11.RemoteProtocolError as error:
                 response = _error(error.error_status_hint, "malformed HTTP request")
-            await _send(http, stream, response)
-            if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
-                return
-            http.start_next_cycle()
+            await _send(talk, tls, client.scope, response)
 
     async def _answer(self, request: HttpRequest) -> Response:
         if request.caller is None:
@@ -198,58 +178,36 @@ class HttpsServer:
 
 
 async def _receive(
-    http: h11.Connection, stream: "trio.SSLStream[trio.SocketStream]", caller: str | None
+    talk: HttpTalk, tls: TlsSocket, patience: trio.CancelScope
 ) -> HttpRequest | None:
-    """Read one request; None at the end of the connection. Too long a body is cut, not kept."""
-    with trio.fail_after(IDLE_TIMEOUT_S) as patience:
-        head = await _next_event(http, stream)
-        if isinstance(head, h11.ConnectionClosed):
+    """Read one request; None at the end of the connection."""
+    patience.deadline = trio.current_time() + IDLE_TIMEOUT_S
+    in_body = False
+    while (request := talk.next_request()) is None:
+        if talk.ended:
             return None
-        assert isinstance(head, h11.Request)
-        body = bytearray()
-        patience.deadline = trio.current_time() + BODY_TIMEOUT_S
-        while isinstance(event := await _next_event(http, stream), h11.Data):
-            if len(body) <= MAX_BODY_BYTES:
-                body += event.data
-    return HttpRequest(head.method.decode(), head.target.decode("latin-1"), bytes(body), caller)
-
-
-async def _next_event(
-    http: h11.Connection, stream: "trio.SSLStream[trio.SocketStream]"
-) -> h11.Event:
-    while (event := http.next_event()) is h11.NEED_DATA:
-        if http.they_are_waiting_for_100_continue:
-            go_on = http.send(h11.InformationalResponse(status_code=100, headers=[]))
-            await stream.send_all(go_on or b"")
-        http.receive_data(bytes(await stream.receive_some(RECEIVE_BYTES)))
-    assert isinstance(event, h11.Event)
-    return event
+        if talk.in_body and not in_body:
+            in_body = True
+            patience.deadline = trio.current_time() + BODY_TIMEOUT_S
+        if go_on := talk.go_on():
+            await tls.send_all(go_on)
+        talk.feed(await tls.receive())
+    patience.deadline = inf
+    return request
 
 
 async def _send(
-    http: h11.Connection, stream: "trio.SSLStream[trio.SocketStream]", response: Response
+    talk: HttpTalk, tls: TlsSocket, patience: trio.CancelScope, response: Response
 ) -> None:
     """Send in one piece, and wipe the body whatever happens."""
     text = bytearray()
     try:
-        headers = [
-            ("Content-Length", str(len(response.body))),
-            ("Cache-Control", "no-store"),
-        ]
-        if response.body:
-            headers.append(("Content-Type", "application/json"))
-        if response.allow:
-            headers.append(("Allow", response.allow))
-        if response.retry_after_s is not None:
-            headers.append(("Retry-After", str(response.retry_after_s)))
-        reason = HTTPStatus(response.status).phrase.encode()
-        head = h11.Response(status_code=response.status, headers=headers, reason=reason)
-        text = bytearray(http.send(head) or b"")
-        text.extend(response.body)  # its length is declared: HTTP adds nothing to it
-        http.send_with_data_passthrough(h11.Data(data=response.body))  # type: ignore[arg-type]
-        http.send(h11.EndOfMessage())
-        with trio.fail_after(SEND_TIMEOUT_S):
-            await stream.send_all(text)
+        text = talk.answer(response)
+        sent = tls.send_now(text)
+        if sent < len(text):
+            patience.deadline = trio.current_time() + SEND_TIMEOUT_S
+            with memoryview(text) as view:
+                await tls.send_all(view[sent:])
     finally:
         _wiped(text)
         _wiped(response.body)

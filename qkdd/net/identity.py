@@ -1,16 +1,20 @@
 """Who is at the other end of a TLS connection: names in its certificate."""
 
 from collections.abc import Iterator
-from typing import Any
-
-import trio
+from typing import Any, Protocol
 
 from qkdd.net.pki import NODE_URN, SAE_URN
 
 
-def _names(stream: "trio.SSLStream[trio.SocketStream]") -> tuple[list[str], list[str], list[str]]:
+class ShowsCertificate(Protocol):
+    """A TLS connection whose handshake is over."""
+
+    def getpeercert(self) -> dict[str, Any] | None: ...
+
+
+def _names(stream: ShowsCertificate) -> tuple[list[str], list[str], list[str]]:
     """URIs, DNS names and common names of the verified peer certificate, in that order."""
-    certificate: dict[str, Any] = stream.getpeercert() or {}
+    certificate = stream.getpeercert() or {}
     alternative = certificate.get("subjectAltName", ())
     uris = [value for kind, value in alternative if kind == "URI"]
     dns = [value for kind, value in alternative if kind == "DNS"]
@@ -19,7 +23,7 @@ def _names(stream: "trio.SSLStream[trio.SocketStream]") -> tuple[list[str], list
     return uris, dns, common
 
 
-def sae_candidates(stream: "trio.SSLStream[trio.SocketStream]") -> Iterator[str]:
+def sae_candidates(stream: ShowsCertificate) -> Iterator[str]:
     """SAE IDs that the certificate may speak for: the URI's first, then DNS name, then CN.
 
     ETSI GS QKD 014 does not say which field names the SAE; the registry decides which is known.
