@@ -498,51 +498,6 @@ static int lanes_of(const char *variant)
 #endif
 }
 
-void ldpc_syndrome(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *row_start,
-                   const int32_t *column, const int32_t *shift, const uint8_t *bits,
-                   uint8_t *twice, uint8_t *syndrome)
-{
-    for (int32_t j = 0; j < n_columns; j++) {
-        memcpy(twice + (size_t)2 * j * z, bits + (size_t)j * z, z);
-        memcpy(twice + (size_t)(2 * j + 1) * z, bits + (size_t)j * z, z);
-    }
-    memset(syndrome, 0, (size_t)n_rows * z);
-    for (int32_t i = 0; i < n_rows; i++) {
-        uint8_t *out = syndrome + (size_t)i * z;
-        for (int32_t e = row_start[i]; e < row_start[i + 1]; e++) {
-            const uint8_t *in = twice + (size_t)column[e] * 2 * z + shift[e];
-            for (int32_t k = 0; k < z; k++)
-                out[k] ^= in[k];
-        }
-    }
-}
-
-/* Exact: do the signs of the posteriors give the syndrome? `end_turn` is from the end of a pass. */
-static int satisfied(const work_t *w, int32_t n_rows, const int32_t *end_turn)
-{
-    const int32_t z = w->z;
-    int16_t *restrict sum = w->value; /* idle between passes */
-    for (int32_t i = 0; i < n_rows; i++) {
-        const uint8_t *target = w->syndrome + (size_t)i * z;
-        int16_t wrong = 0;
-        for (int32_t k = 0; k < z; k++)
-            sum[k] = (int16_t)-target[k]; /* 0, or all ones: the sign is the bit */
-        for (int32_t e = w->row_start[i]; e < w->row_start[i + 1]; e++) {
-            const int16_t *column = w->posterior + (size_t)w->column[e] * stride(z);
-            for (int32_t k = 0; k < z; k += GROUP) {
-                const int16_t *restrict post = column + group_at(end_turn[e], k, z);
-                for (int32_t i = 0; i < GROUP; i++)
-                    sum[k + i] ^= post[i];
-            }
-        }
-        for (int32_t k = 0; k < z; k++)
-            wrong |= sum[k];
-        if (wrong < 0)
-            return 0;
-    }
-    return 1;
-}
-
 static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
 {
     const size_t z = (size_t)w->z;
@@ -559,8 +514,48 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
     w->sign = (int8_t *)(w->wide_sign + z);
 }
 
+/* --- around the passes: one text, compiled for AVX2, too --- */
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Whatever a vector register is, the compiler makes what is best of these. */
+typedef int16_t half_t __attribute__((vector_size(GROUP)));
+typedef uint8_t bytes_t __attribute__((vector_size(32)));
+
+/* Exact: do the signs of the posteriors give the syndrome? `end_turn` is from the end of a pass. */
+INLINE int satisfied(const work_t *w, int32_t n_rows, const int32_t *end_turn)
+{
+    const int32_t z = w->z;
+    for (int32_t row = 0; row < n_rows; row++) {
+        const int32_t first = w->row_start[row], last = w->row_start[row + 1];
+        for (int32_t k = 0; k < z; k += GROUP) {
+            const uint8_t *target = w->syndrome + (size_t)row * z + k;
+            half_t low, high, post;
+            int16_t wrong = 0;
+            for (int i = 0; i < GROUP / 2; i++) { /* 0, or all ones: the sign is the bit */
+                low[i] = (int16_t)-target[i];
+                high[i] = (int16_t)-target[GROUP / 2 + i];
+            }
+            for (int32_t e = first; e < last; e++) {
+                const int16_t *from = w->posterior + (size_t)w->column[e] * stride(z) +
+                                      group_at(end_turn[e], k, z);
+                memcpy(&post, from, sizeof post);
+                low ^= post;
+                memcpy(&post, from + GROUP / 2, sizeof post);
+                high ^= post;
+            }
+            low |= high;
+            for (int i = 0; i < GROUP / 2; i++)
+                wrong = (int16_t)(wrong | low[i]);
+            if (wrong < 0)
+                return 0;
+        }
+    }
+    return 1;
+}
+
 /* Posteriors of the bits when the first n_given circulants have sent their messages. */
-static void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given,
+INLINE void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given,
                             const int32_t *end_turn, const int32_t *rotation, const int8_t *llr)
 {
     const int32_t z = w->z;
@@ -587,7 +582,7 @@ static void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given,
     }
 }
 
-static void signs_of_posteriors(const work_t *w, int32_t n_columns, const int32_t *rotation,
+INLINE void signs_of_posteriors(const work_t *w, int32_t n_columns, const int32_t *rotation,
                                 uint8_t *errors)
 {
     const int32_t z = w->z;
@@ -596,26 +591,119 @@ static void signs_of_posteriors(const work_t *w, int32_t n_columns, const int32_
         for (int32_t k = 0; k < z; k += GROUP) {
             const int16_t *restrict post = column + group_at((z - rotation[j]) % z, k, z);
             uint8_t *restrict out = errors + (size_t)j * z + k;
-            for (int32_t i = 0; i < GROUP; i++)
+            for (int i = 0; i < GROUP; i++)
                 out[i] = post[i] < 0;
         }
     }
 }
 
 /* Between natural order and that of packs(lo, hi) on vectors of 2 x lanes groups of 8 bytes. */
-static void reorder(int8_t *message, size_t n_bytes, int lanes, int natural)
+INLINE void reorder(int8_t *message, size_t n_bytes, int lanes, int natural)
 {
-    int8_t old[64];
+    uint64_t old[8] = {0};
     for (size_t at = 0; at < n_bytes; at += 16 * (size_t)lanes) {
         memcpy(old, message + at, 16 * (size_t)lanes);
         for (int lane = 0; lane < lanes; lane++)
             for (int half = 0; half < 2; half++) {
-                int plain = 8 * (half * lanes + lane), packed = 8 * (2 * lane + half);
-                memcpy(message + at + (natural ? plain : packed),
+                int plain = half * lanes + lane, packed = 2 * lane + half;
+                memcpy(message + at + 8 * (natural ? plain : packed),
                        old + (natural ? packed : plain), 8);
             }
     }
     memset(old, 0, sizeof old);
+}
+
+INLINE void reorder_for(int lanes, int8_t *message, size_t n_bytes, int natural)
+{
+    if (lanes == 4)
+        reorder(message, n_bytes, 4, natural);
+    else if (lanes == 2)
+        reorder(message, n_bytes, 2, natural);
+}
+
+/* Passes over all rows until the syndrome is met, or hope is gone; see ldpc_decode. */
+INLINE int32_t decode(work_t *w, row_step_t step, int lanes, int32_t n_columns, int32_t n_rows,
+                      const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,
+                      int32_t max_iterations, int32_t patience, int32_t warm_rows, uint8_t *errors)
+{
+    const size_t n_messages = (size_t)w->row_start[n_rows] * w->z;
+    const size_t n_given = (size_t)w->row_start[warm_rows] * w->z;
+    int32_t pass = 0, done = 0, least = INT_MAX, stale = 0;
+    memset(w->message + n_given, 0, n_messages - n_given);
+    fill_posteriors(w, n_columns, w->row_start[warm_rows], end_turn, rotation, llr);
+    reorder_for(lanes, w->message, n_given, 0);
+    while (!(done = satisfied(w, n_rows, end_turn)) && pass < max_iterations && stale < patience) {
+        int32_t unmet = 0;
+        for (int32_t row = 0; row < n_rows; row++)
+            unmet += step(w, row);
+        pass++;
+        if (unmet < least - least / 32) {
+            least = unmet;
+            stale = 0;
+        } else {
+            stale++;
+        }
+    }
+    if (done)
+        memset(w->message, 0, n_messages);
+    else
+        reorder_for(lanes, w->message, n_messages, 1);
+    signs_of_posteriors(w, n_columns, rotation, errors);
+    return done ? pass : -pass;
+}
+
+INLINE void syndrome_of(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *row_start,
+                        const int32_t *column, const int32_t *shift, const uint8_t *bits,
+                        uint8_t *twice, uint8_t *syndrome)
+{
+    for (int32_t j = 0; j < n_columns; j++) {
+        memcpy(twice + (size_t)2 * j * z, bits + (size_t)j * z, z);
+        memcpy(twice + (size_t)(2 * j + 1) * z, bits + (size_t)j * z, z);
+    }
+    for (int32_t row = 0; row < n_rows; row++) {
+        for (int32_t k = 0; k < z; k += 32) {
+            bytes_t sum = {0}, in;
+            for (int32_t e = row_start[row]; e < row_start[row + 1]; e++) {
+                memcpy(&in, twice + (size_t)column[e] * 2 * z + shift[e] + k, sizeof in);
+                sum ^= in;
+            }
+            memcpy(syndrome + (size_t)row * z + k, &sum, sizeof sum);
+        }
+    }
+}
+
+#if defined(__x86_64__)
+AVX2 static int32_t decode_avx2(work_t *w, row_step_t step, int lanes, int32_t n_columns,
+                                int32_t n_rows, const int32_t *end_turn, const int32_t *rotation,
+                                const int8_t *llr, int32_t max_iterations, int32_t patience,
+                                int32_t warm_rows, uint8_t *errors)
+{
+    return decode(w, step, lanes, n_columns, n_rows, end_turn, rotation, llr, max_iterations,
+                  patience, warm_rows, errors);
+}
+
+AVX2 static void syndrome_avx2(int32_t z, int32_t n_columns, int32_t n_rows,
+                               const int32_t *row_start, const int32_t *column,
+                               const int32_t *shift, const uint8_t *bits, uint8_t *twice,
+                               uint8_t *syndrome)
+{
+    syndrome_of(z, n_columns, n_rows, row_start, column, shift, bits, twice, syndrome);
+}
+#endif
+
+/* --- the two calls --- */
+
+void ldpc_syndrome(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
+                   const int32_t *row_start, const int32_t *column, const int32_t *shift,
+                   const uint8_t *bits, uint8_t *twice, uint8_t *syndrome)
+{
+#if defined(__x86_64__)
+    if (lanes_of(variant)) {
+        syndrome_avx2(z, n_columns, n_rows, row_start, column, shift, bits, twice, syndrome);
+        return;
+    }
+#endif
+    syndrome_of(z, n_columns, n_rows, row_start, column, shift, bits, twice, syndrome);
 }
 
 /* Returns the passes it took to meet the syndrome exactly, or minus the passes after which it gave
@@ -632,36 +720,17 @@ int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n
 {
     const row_step_t step = step_of(variant);
     const int lanes = lanes_of(variant);
-    const size_t n_messages = (size_t)row_start[n_rows] * z;
-    const size_t n_given = (size_t)row_start[warm_rows] * z;
     work_t w = {.z = z, .row_start = row_start, .column = column, .reads = reads,
                 .syndrome = syndrome, .phi = phi, .inverse = inverse, .message = message};
-    int32_t pass = 0, done = 0, least = INT_MAX, stale = 0;
     carve(&w, n_columns, n_rows, workspace);
     w.short_head = 1;
     for (int i = 32; i < 128; i++)
         w.short_head &= phi[i] < 256;
-    memset(message + n_given, 0, n_messages - n_given);
-    fill_posteriors(&w, n_columns, row_start[warm_rows], end_turn, rotation, llr);
+#if defined(__x86_64__)
     if (lanes)
-        reorder(message, n_given, lanes, 0);
-    while (!(done = satisfied(&w, n_rows, end_turn)) && pass < max_iterations &&
-           stale < patience) {
-        int32_t unmet = 0;
-        for (int32_t i = 0; i < n_rows; i++)
-            unmet += step(&w, i);
-        pass++;
-        if (unmet < least - least / 32) {
-            least = unmet;
-            stale = 0;
-        } else {
-            stale++;
-        }
-    }
-    if (done)
-        memset(message, 0, n_messages);
-    else if (lanes)
-        reorder(message, n_messages, lanes, 1);
-    signs_of_posteriors(&w, n_columns, rotation, errors);
-    return done ? pass : -pass;
+        return decode_avx2(&w, step, lanes, n_columns, n_rows, end_turn, rotation, llr,
+                           max_iterations, patience, warm_rows, errors);
+#endif
+    return decode(&w, step, lanes, n_columns, n_rows, end_turn, rotation, llr, max_iterations,
+                  patience, warm_rows, errors);
 }

@@ -1,8 +1,8 @@
 const char *ldpc_best(void);
 int ldpc_supports(const char *variant);
-void ldpc_syndrome(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *row_start,
-                   const int32_t *column, const int32_t *shift, const uint8_t *bits,
-                   uint8_t *twice, uint8_t *syndrome);
+void ldpc_syndrome(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
+                   const int32_t *row_start, const int32_t *column, const int32_t *shift,
+                   const uint8_t *bits, uint8_t *twice, uint8_t *syndrome);
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
                     const int32_t *row_start, const int32_t *column, const int32_t *reads,
                     const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,

@@ -146,6 +146,7 @@ def syndrome(graph: Graph, bits: Bytes) -> Bytes:
     out = np.empty(graph.n_checks, np.uint8)
     buffer = native.ffi.from_buffer
     native.lib.ldpc_syndrome(
+        backend().encode(),
         graph.z,
         graph.n_columns,
         graph.n_rows,
