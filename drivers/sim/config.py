@@ -11,7 +11,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from drivers.sim.config_optional import EPCConfig, Listen, PM100Config, WebSQConfig
+from drivers.sim.config_optional import (
+    EPCConfig,
+    Listen,
+    OneRNGConfig,
+    PM100Config,
+    WebSQConfig,
+)
 
 Decibel = Annotated[float, Meta(ge=0, le=200)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -242,17 +248,16 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How often the model goes on by itself, and instruments say what they have."""
 
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
+    noise: tuple[OneRNGConfig, ...] = ()
+    """Sources of noise, which see no light."""
 
     def __post_init__(self) -> None:
-        names = [link.name for link in self.links]
+        names = [link.name for link in self.links] + [source.name for source in self.noise]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"link names must be unique: {sorted(twice)}")
-        listens = [
-            place
-            for link in self.links
-            for place in link.instruments.places()
-            if not place.endswith(":0")
-        ]
+            raise ValueError(f"names must be unique: {sorted(twice)}")
+        places = [place for link in self.links for place in link.instruments.places()]
+        places += [source.listen for source in self.noise]
+        listens = [place for place in places if not place.endswith(":0")]
         if taken := {place for place in listens if listens.count(place) > 1}:
             raise ValueError(f"two instruments cannot listen on one place: {sorted(taken)}")
 

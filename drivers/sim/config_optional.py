@@ -1,6 +1,8 @@
-"""LAB.toml: the instruments that a link may have besides its laser, attenuator, encoder, tagger."""
+"""LAB.toml: the instruments that a link may have besides its laser, attenuator, encoder, tagger,
+and those that stand at no link.
+"""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -65,3 +67,18 @@ class WebSQConfig(
     def __post_init__(self) -> None:
         if self.listen.startswith("pty:") or self.counts.startswith("pty:"):
             raise ValueError("the box is on a network: listen on tcp")
+
+
+class OneRNGConfig(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="model",
+    tag="onerng",
+):
+    """Moonbase Otago OneRNG, a source of noise for a relay."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    listen: Listen
+    firmware: Literal[2, 3] = 3

@@ -48,6 +48,7 @@ class FaultOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="f
     """Have an instrument be so for some time from now, in place of any fault that it has."""
 
     link: str
+    """Or the name of a source of noise."""
     instrument: str
     fault: FaultKind
     seconds: Seconds

@@ -1,4 +1,4 @@
-"""A whole lab: every link's bench behind its servers, all in one time."""
+"""A whole lab: every link's bench and every source of noise behind its servers, in one time."""
 
 import gc
 import signal
@@ -23,6 +23,7 @@ from drivers.sim.bench import (
 )
 from drivers.sim.cable import Cable
 from drivers.sim.config import Lab, LabConfigError, Link, datalinks
+from drivers.sim.config_optional import OneRNGConfig
 from drivers.sim.control import (
     Answer,
     AttackOrder,
@@ -34,6 +35,7 @@ from drivers.sim.control import (
     Order,
 )
 from drivers.sim.mishaps import NoSuchFault, Server
+from drivers.sim.noise import NOISE, NoiseBench
 from drivers.sim.optics.link import link_seed
 from drivers.sim.s15_tdc1 import TDC1
 from drivers.sim.serve import Device, PtyServer, TcpServer
@@ -75,6 +77,7 @@ class RunningLab:
         self._start_ns = clock_ns()
         self._tick_ns = round(lab.tick_ms * 1e6)
         self.benches: list[Bench] = []
+        self.noises: list[NoiseBench] = []
         self.places: list[Place] = []
         self._flushed: dict[str, list[PtyServer | TcpServer]] = {}
         self._control: ControlSocket | None = None
@@ -82,6 +85,8 @@ class RunningLab:
             self._control = None if control is None else ControlSocket(control)
             for link in lab.links:
                 self._set_up(link, lab.seed, folder, entropy)
+            for source in lab.noise:
+                self._set_up_noise(source, lab.seed, folder)
         except BaseException:
             self._take_down()
             raise
@@ -121,15 +126,30 @@ class RunningLab:
             for bench in self._chosen(order.links):
                 self._catch_up(bench)
                 bench.attack = order.attack
-        elif isinstance(order, FaultOrder | KickOrder):
+        elif isinstance(order, KickOrder):
             for bench in self._chosen((order.link,)):
                 self._catch_up(bench)
-                _do_to(bench, order)
+                bench.kick(order.turn_rad)
+        elif isinstance(order, FaultOrder):
+            self._break(order)
         return Answer(
             lab_s=self._now_ns() * 1e-9,
             cpu_s=time.process_time(),
             links=tuple(bench.done_to_it() for bench in self.benches),
         )
+
+    def _break(self, order: FaultOrder) -> None:
+        n_ns = round(order.seconds * 1e9)
+        try:
+            for noise in self.noises:
+                if noise.name == order.link:
+                    noise.mishaps.begin(order.instrument, order.fault, noise.now_ns, n_ns)
+                    return
+            for bench in self._chosen((order.link,)):
+                self._catch_up(bench)
+                bench.mishaps.begin(order.instrument, order.fault, bench.now_ns, n_ns)
+        except NoSuchFault as error:
+            raise ControlRefused(str(error)) from error
 
     def _chosen(self, names: tuple[str, ...]) -> list[Bench]:
         known = {bench.name: bench for bench in self.benches}
@@ -151,6 +171,9 @@ class RunningLab:
         while True:
             for bench in self.benches:
                 await self._follow(bench)
+            for noise in self.noises:
+                noise.advance(self._now_ns())
+                self._flush(noise.name)
             deadline = max(deadline + self._tick_ns * 1e-9, trio.current_time())
             await trio.sleep_until(deadline)
 
@@ -205,15 +228,8 @@ class RunningLab:
             serve: Callable[[], Server],
             cable: Cable | None = None,
         ) -> None:
-            try:
-                server = serve()
-            except OSError as error:
-                why = f"{link.name} {instrument}: cannot listen on {listen}: {error}"
-                raise LabConfigError(why) from error
-            self.places.append(Place(link.name, instrument, resource_of(server, resource), server))
+            server = self._serve(link.name, instrument, listen, resource, serve)
             bench.take_care_of(instrument, server, cable)
-            if not isinstance(server, RepServer):  # whose answers leave at once
-                self._flushed[link.name].append(server)
 
         def wire(instrument: str, listen: str, port: Device, resource: str = BYTES) -> None:
             cable = Cable(port, dice)
@@ -237,22 +253,32 @@ class RunningLab:
         for listen in datalinks(config):
             put("datalink", listen, ZEROMQ, partial(tagger.serve_datalink, catch_up))
 
+    def _serve(
+        self, name: str, instrument: str, listen: str, resource: str, serve: Callable[[], Server]
+    ) -> Server:
+        """Serve an instrument of the link, or the source, of this name."""
+        try:
+            server = serve()
+        except OSError as error:
+            why = f"{name} {instrument}: cannot listen on {listen}: {error}"
+            raise LabConfigError(why) from error
+        self.places.append(Place(name, instrument, resource_of(server, resource), server))
+        if not isinstance(server, RepServer):  # whose answers leave at once
+            self._flushed[name].append(server)
+        return server
+
+    def _set_up_noise(self, config: OneRNGConfig, seed: int, folder: Path) -> None:
+        noise = NoiseBench(config, seed=seed)
+        self.noises.append(noise)
+        self._flushed[noise.name] = []
+        serve = partial(server_of, config.listen, noise.cable, folder)
+        noise.take_care_of(self._serve(noise.name, NOISE, config.listen, BYTES, serve))
+
     def _take_down(self) -> None:
         if self._control is not None:
             self._control.close()
         for place in self.places:
             place.server.unplug()
-
-
-def _do_to(bench: Bench, order: FaultOrder | KickOrder) -> None:
-    if isinstance(order, KickOrder):
-        bench.kick(order.turn_rad)
-        return
-    try:
-        n_ns = round(order.seconds * 1e9)
-        bench.mishaps.begin(order.instrument, order.fault, bench.now_ns, n_ns)
-    except NoSuchFault as error:
-        raise ControlRefused(str(error)) from error
 
 
 def server_of(listen: str, device: Device, folder: Path) -> Server:

@@ -1,4 +1,4 @@
-"""What a hand, a worn plug or a tired part does to the instruments of one link, for some time."""
+"""What a hand, a worn plug or a tired part does to the instruments of one place, for some time."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +25,13 @@ FaultKind = Literal[
     "overflow",
     "stops",
     "interlock",
+    "latch",
+    "deaf",
+    "disabled",
+    "warm",
+    "stuck",
+    "oscillating",
+    "biased",
 ]
 WIRES = {
     "silent": Wire.SILENT,
@@ -73,7 +80,7 @@ class Outlet:
 
 
 class Mishaps:
-    """The instruments of one link, each with at most one fault at a time."""
+    """The instruments of one link, or a source of noise; each with at most one fault at a time."""
 
     def __init__(self) -> None:
         self._outlets: dict[str, Outlet] = {}

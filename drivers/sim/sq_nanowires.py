@@ -1,9 +1,10 @@
 """The simulated nanowires of a Single Quantum system: bias, latching, cryostat.
 
 A cold wire detects from a share of its switching current up to that current; above it, it latches:
-it becomes a resistor, counts nothing, and stays so until its bias is taken away. Efficiency and
-dark counts in between are those of the link's model and do not depend on the bias. Numbers without
-a source are chosen.
+it becomes a resistor, counts nothing, and stays so until its bias is taken away. Bright light that
+blinds it makes it a resistor, too (Lydersen et al., New J. Phys. 13, 113042 (2011)): what the box
+tells is the mean over the share of the time. Efficiency and dark counts in between are those of
+the link's model and do not depend on the bias. Numbers without a source are chosen.
 """
 
 import math
@@ -21,7 +22,7 @@ CRYOSTAT_TAU_S = 600.0
 
 
 class Nanowires:
-    """Four wires in one cryostat; ``cryostat_on`` is what a hand, or a failure, can change."""
+    """Four wires in one cryostat; a hand, or bad luck, changes what has no underscore."""
 
     def __init__(self, *, switching_ua: float, biased: bool) -> None:
         self.cryostat_on = True
@@ -31,12 +32,16 @@ class Nanowires:
         self.trigger_mv = [LEFT_TRIGGER_MV] * N_WIRES
         self.stage_k, self.shield_k = COLD_K, SHIELD_COLD_K
         self._held_ua: float | None = None
-        self._latched = [False] * N_WIRES
+        self.latched = [False] * N_WIRES
+        self.deaf = [False] * N_WIRES
+        """Wires whose pulses the box's own comparator does not see; the time tagger does."""
+        self.blinded_share = 0.0
+        """Of the time in which bright light keeps the wires resistive."""
 
     def hold(self, bias_ua: float | None) -> None:
         """Bias all wires with this, whatever was set; ``None`` returns to what was set."""
         self._held_ua = bias_ua
-        self._latched = [False] * N_WIRES
+        self.latched = [False] * N_WIRES
         self.settle()
 
     def settle(self) -> None:
@@ -44,9 +49,9 @@ class Nanowires:
         for wire in range(N_WIRES):
             bias_ua = abs(self._flowing_ua(wire))
             if not bias_ua and not (self.enabled or self._held_ua is not None):
-                self._latched[wire] = False
+                self.latched[wire] = False
             elif bias_ua and (bias_ua > self.switching_ua or self.stage_k > LAST_COLD_K):
-                self._latched[wire] = True
+                self.latched[wire] = True
 
     def advance(self, dt_s: float) -> None:
         """Let the cryostat cool, or warm up."""
@@ -62,7 +67,7 @@ class Nanowires:
         lowest_ua = PLATEAU_SHARE * self.switching_ua
         return tuple(
             abs(self._flowing_ua(wire)) >= lowest_ua
-            and not self._latched[wire]
+            and not self.latched[wire]
             and self.stage_k <= LAST_COLD_K
             for wire in range(N_WIRES)
         )
@@ -71,7 +76,8 @@ class Nanowires:
     def counted(self) -> tuple[bool, ...]:
         """Whose pulses reach the counter's trigger level; the time tagger has its own."""
         return tuple(
-            self.trigger_mv[wire] < PULSE_MV_PER_UA * abs(self._flowing_ua(wire))
+            not self.deaf[wire]
+            and self.trigger_mv[wire] < PULSE_MV_PER_UA * abs(self._flowing_ua(wire))
             for wire in range(N_WIRES)
         )
 
@@ -82,7 +88,8 @@ class Nanowires:
         ]
 
     def _ohm(self, wire: int) -> float:
-        return LATCHED_OHM if self._latched[wire] else COLD_OHM
+        share = 1.0 if self.latched[wire] else self.blinded_share
+        return COLD_OHM + share * (LATCHED_OHM - COLD_OHM)
 
     def _flowing_ua(self, wire: int) -> float:
         if self._held_ua is not None:

@@ -3,7 +3,7 @@
 Messages and labels are those of the vendor's public client: bare objects to the box; from it
 objects, several of them glued, then ETB. It tells of every change of a label, whoever made it, and
 of the cryostat once a minute. Where nothing public says what it does, the comment says "not
-documented". One client at a time; blinding by light is not modelled.
+documented". One client at a time.
 """
 
 import json
@@ -60,6 +60,30 @@ class WebSQ:
     def period_end_ns(self) -> int:
         """When the present measurement period ends."""
         return self._period_start_ns + self._period_ms * MS
+
+    @property
+    def faults(self) -> dict[str, Callable[[bool], None]]:
+        """What can become of its first wire, its bias and its cryostat: true begins it.
+
+        A wire that has latched stays so until its host frees it, and so does a bias that somebody
+        took away.
+        """
+        wires = self.wires
+
+        def latch(begins: bool) -> None:
+            wires.latched[0] |= begins
+
+        def deaf(begins: bool) -> None:
+            wires.deaf[0] = begins
+
+        def disabled(begins: bool) -> None:
+            if begins:
+                self._enable(False)
+
+        def warm(begins: bool) -> None:
+            wires.cryostat_on = not begins
+
+        return {"latch": latch, "deaf": deaf, "disabled": disabled, "warm": warm}
 
     def connected(self) -> None:
         self._stream.clear()

@@ -149,6 +149,12 @@ def power_factor(attack: Attack | None) -> float:
     return 1.0 + attack.fraction if attack is not None and attack.kind == "laser-seeding" else 1.0
 
 
+def blinded_share(attack: Attack | None) -> float:
+    """Share of the time in which bright light keeps the detectors blind."""
+    blinds = attack is not None and attack.kind in ("blinding-naive", "blinding-careful")
+    return attack.fraction if attack is not None and blinds else 0.0
+
+
 def weak_factor(attack: Attack | None) -> float:
     """What a modulator that drifts makes of the weak intensity."""
     return 1.0 + attack.fraction if attack is not None and attack.kind == "intensity-drift" else 1.0

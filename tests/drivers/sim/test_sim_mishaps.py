@@ -225,3 +225,65 @@ def test_a_kick_moves_light_to_the_wrong_ports_until_it_is_turned_back():
     bench.kick((0.0, -math.pi, 0.0))
     bench.kick((0.0, 0.0, math.pi / 2))  # about circular light: the bases are mixed
     assert wrong() == pytest.approx([0.5, 0.5])
+
+
+NOISE = """
+[[noise]]
+model = "onerng"
+name = "dice"
+listen = "pty:dice"
+"""
+BOX = 'detector = { model = "sq-websq", listen = "tcp:127.0.0.1:0", biased = true }\n'
+
+
+def a_lab_with_more(folder, clock_ns=lambda: 0):
+    path = write_lab(folder)
+    path.write_text(path.read_text() + BOX + NOISE)
+    return RunningLab(read_lab(path), folder, entropy=bytes, clock_ns=clock_ns)
+
+
+def test_detectors_latch_go_deaf_lose_their_bias_and_warm_up(tmp_path):
+    lab = a_lab_with_more(tmp_path)
+    wires = lab.benches[-1].optional.detector.wires
+
+    def order(fault, seconds):
+        lab.obey(FaultOrder("b-c", "detector", fault, seconds))
+
+    order("deaf", 9.0)
+    assert wires.counted == (False, True, True, True)
+    assert all(wires.live)
+    order("deaf", 0.0)
+    assert all(wires.counted)
+    order("warm", 9.0)
+    assert not wires.cryostat_on
+    order("warm", 0.0)
+    assert wires.cryostat_on
+    order("latch", 9.0)
+    order("latch", 0.0)
+    assert wires.live == (False, True, True, True), "only its host can free it"
+    order("disabled", 9.0)
+    assert not any(wires.live)
+    lab._take_down()
+
+
+def test_a_source_of_noise_fails_by_its_name_and_is_well_in_its_time(tmp_path):
+    now_ns = 0
+    lab = a_lab_with_more(tmp_path, clock_ns=lambda: now_ns)
+    (noise,) = lab.noises
+    lab.obey(FaultOrder("dice", "noise", "stuck", 5.0))
+    assert noise.source.fault == "stuck"
+    now_ns = 4 * S
+    noise.advance(now_ns)
+    assert noise.source.fault == "stuck"
+    now_ns = 5 * S
+    noise.advance(now_ns)
+    assert noise.source.fault is None
+    lab.obey(FaultOrder("dice", "noise", "unplugged", 5.0))
+    assert not (tmp_path / "dice").exists()
+    lab.obey(FaultOrder("dice", "noise", "unplugged", 0.0))
+    assert (tmp_path / "dice").exists()
+    with pytest.raises(ControlRefused, match="cannot be 'slip'; it can be unplugged, off, silent"):
+        lab.obey(FaultOrder("dice", "noise", "slip", 1.0))
+    with pytest.raises(ControlRefused, match="no instrument 'laser'; there are noise"):
+        lab.obey(FaultOrder("dice", "laser", "slip", 1.0))
+    lab._take_down()

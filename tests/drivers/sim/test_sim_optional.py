@@ -294,3 +294,17 @@ def test_light_sent_into_the_laser_shows_at_the_tap():
     wait(bench, 20 * MS)
     assert before_w == pytest.approx(14e-3 * 0.05)
     assert bench.optional.power_meter.power_w == pytest.approx(1.5 * before_w)
+
+
+def test_bright_light_that_blinds_the_wires_shows_in_their_voltage():
+    bench = a_bench()
+    wires = bench.optional.detector.wires
+    well = wires.voltages_mv
+    bench.attack = Attack(kind="blinding-careful", fraction=0.1)
+    wait(bench, 20 * MS)
+    blind = wires.voltages_mv
+    assert all(10 * one < other for one, other in zip(well, blind, strict=True))
+    assert b"BiasVoltage" in said(bench, "detector", b'{"request":"BiasVoltage"}')
+    bench.attack = Attack(kind="intercept-resend", fraction=1.0)
+    wait(bench, 20 * MS)
+    assert wires.voltages_mv == well
