@@ -1,6 +1,6 @@
 #!/bin/sh
 # Boot a real systemd on a throw-away copy of this host's files, with the unit installed, and run
-# probe.sh in it. In a mount namespace of its own; nothing is written outside FOLDER.
+# probe.sh in it (boot_probe.sh). In a mount namespace of its own; nothing is written outside FOLDER.
 # boot.sh FOLDER ROOT SITE PYTHON_PREFIX PYTHON
 set -eu
 folder=$1 root=$2 site=$3 prefix=$4 python=$5
@@ -9,7 +9,7 @@ mkdir "$folder/upper" "$folder/work" "$folder/host"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$folder/host"
 host=$folder/host
 mkdir -p "$host/opt/qkdd/bin" "$host/opt/qkdd/lib" "$host/opt/qkdd/site" "$host/opt/qkdd/python" \
-    "$host/etc/qkdd" "$host/etc/sysusers.d" "$host/etc/systemd/system/qkdd@.service.d"
+    "$host/etc/qkdd" "$host/etc/sysusers.d"
 for package in qkdd drivers; do
     mkdir "$host/opt/qkdd/lib/$package"
     mount --bind "$root/$package" "$host/opt/qkdd/lib/$package"
@@ -25,25 +25,5 @@ END
 chmod 755 "$host/opt/qkdd/bin/qkdd"
 cp "$root/systemd/qkdd@.service" "$host/etc/systemd/system/"
 cp "$root/systemd/qkdd.sysusers" "$host/etc/sysusers.d/qkdd.conf"
-cp "$root/tests/systemd/probe.sh" "$host/opt/qkdd/"
-printf '[Service]\nWatchdogSec=3\nRestartSec=100ms\n' \
-    > "$host/etc/systemd/system/qkdd@.service.d/short.conf"
-cat > "$host/etc/systemd/system/probe.target" <<END
-[Unit]
-Requires=basic.target probe.service
-END
-cat > "$host/etc/systemd/system/probe.service" <<END
-[Unit]
-After=basic.target
-[Service]
-Type=oneshot
-ExecStart=/bin/sh /opt/qkdd/probe.sh
-ExecStopPost=/bin/systemctl --force --force poweroff
-StandardOutput=append:/opt/qkdd/probe.log
-StandardError=append:/opt/qkdd/probe.log
-END
-: > "$host/etc/machine-id"
-timeout 90 systemd-nspawn --quiet --register=no --keep-unit --private-network --capability=all \
-    --directory="$host" --machine="qkdd-test-$$" --boot systemd.unit=probe.target \
-    < /dev/null > "$folder/boot.log" 2>&1 || true
-cat "$host/opt/qkdd/probe.log" 2> /dev/null || { cat "$folder/boot.log" >&2; exit 77; }
+sh "$root/tests/systemd/boot_probe.sh" "$host" "$folder/boot.log" ||
+    { cat "$folder/boot.log" >&2; exit 77; }

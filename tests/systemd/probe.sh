@@ -48,7 +48,7 @@ echo "active=$(show ActiveState)"
 wait_for StatusText "a-b down (all attempts to connect to 127.0.0.1:9 failed)"
 echo "status=$(show StatusText)"
 pid=$(show MainPID)
-echo "user=$(ps -o user= -p "$pid")"
+echo "user=$(stat -c %U "/proc/$pid")"
 echo "capabilities=$(sed -n 's/^CapEff:\t//p' "/proc/$pid/status")"
 echo "seccomp=$(sed -n 's/^Seccomp:\t//p' "/proc/$pid/status")"
 echo "core_limit=$(sed -n 's/^Max core file size *\([^ ]*\) .*/\1/p' "/proc/$pid/limits")"

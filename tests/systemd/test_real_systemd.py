@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-NEEDED = ("systemd-nspawn", "systemd-creds", "unshare", "mount", "ps")
+NEEDED = ("systemd-nspawn", "systemd-creds", "unshare", "mount")
 NOT_BOOTED = 77
 
 
