@@ -42,7 +42,7 @@ from qkdd.station.transmitter import Transmitter, open_transmitter
 GOAL_NS = 40.0
 TRUNK_HZ = 8.25e6
 LASER_MA = 150.0
-POLL_S, LASER_POLL_S = 0.1, 1.0
+POLL_S, LASER_POLL_S = 0.25, 1.0
 SETTLE_S = 2.0
 TDC1_MAX_MHZ = 125
 TICK_MS, RECORD_MS = 50.0, 1000
@@ -192,16 +192,18 @@ class Hosts:
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, transmitter)
+                nursery.start_soon(self._watch_laser, transmitter)
                 nursery.start_soon(self._read, tagger)
 
     async def _watch(self, transmitter: Transmitter) -> None:
-        next_s = trio.current_time()
         while True:
-            if trio.current_time() >= next_s:
-                await transmitter.check_laser()
-                next_s += LASER_POLL_S
             await transmitter.check()
             await trio.sleep(POLL_S)
+
+    async def _watch_laser(self, transmitter: Transmitter) -> None:
+        while True:
+            await transmitter.check_laser()
+            await trio.sleep(LASER_POLL_S)
 
     async def _read(self, tagger: TimeTagger) -> None:
         while True:

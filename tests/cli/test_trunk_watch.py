@@ -8,7 +8,6 @@ import trio.testing
 from qkdd.cli.trunk.application import Tally
 from qkdd.cli.trunk.chaos import Outage, recover
 from qkdd.cli.trunk.screen import screen
-from qkdd.cli.trunk.share import FEW, WEIGHT_PER_NICE, relay_nice
 from qkdd.cli.trunk.summary import Summary, summarise
 from qkdd.cli.trunk.watch import Watch
 from qkdd.daemon.lane_status import LaneSnapshot
@@ -214,11 +213,3 @@ async def test_recovery_is_counted_from_the_light_and_waits_for_every_link_and_l
         assert done.is_set()
     assert None not in (outage.lit_after_s, outage.block_after_light_s, outage.grown_after_light_s)
     assert outage.lowest_ready == 10
-
-
-@pytest.mark.parametrize(("n_relays", "n_labs"), [(2, 1), (4, 2), (32, 1), (32, 2), (1000, 1)])
-def test_many_relays_weigh_no_more_than_the_laboratories(n_relays: int, n_labs: int) -> None:
-    nice = relay_nice(n_relays, n_labs)
-    assert 0 <= nice <= 19
-    if n_relays > FEW * n_labs and nice < 19:
-        assert n_relays * WEIGHT_PER_NICE**-nice <= n_labs * 1.0001

@@ -68,8 +68,18 @@ class Child:
                     await self.process.wait()
 
 
-async def start(name: str, command: Sequence[str], folder: Path, *, piped: bool = False) -> Child:
-    """Start ``python COMMAND`` with its working folder and log in ``folder``."""
+async def start(
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    *,
+    piped: bool = False,
+    own_session: bool = True,
+) -> Child:
+    """Start ``python COMMAND`` with its working folder and log in ``folder``.
+
+    Ctrl-C at our terminal does not reach it: it has a process group of its own, or even a session.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with log.open("ab") as log_file:
@@ -79,7 +89,8 @@ async def start(name: str, command: Sequence[str], folder: Path, *, piped: bool 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else log_file,
             stderr=log_file,
-            start_new_session=True,
+            start_new_session=own_session,
+            process_group=None if own_session else 0,
         )
     return Child(name, process, log)
 

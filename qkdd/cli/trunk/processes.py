@@ -10,7 +10,7 @@ import trio
 
 from qkdd.cli.demo.processes import Child, ProcessDied, ask_status, start, start_lab
 from qkdd.cli.trunk.application import Errand, Tally
-from qkdd.cli.trunk.share import be_nice, relay_nice
+from qkdd.cli.trunk.share import are_many, be_nice, relay_nice
 from qkdd.cli.trunk.site import Site
 
 RELAYS_AT_ONCE = 3
@@ -76,13 +76,15 @@ class Processes:
         """Start one relay, and wait until it answers."""
         config = self._site.config(node)
         self._site.status_socket(node).unlink(missing_ok=True)
-        child = await start(node, [*MODULE, "qkdd.cli", "run", str(config)], config.parent)
+        shares = len(self._site.network.nodes), len(self.labs)
+        command = [*MODULE, "qkdd.cli", "run", str(config)]
+        child = await start(node, command, config.parent, own_session=not are_many(*shares))
         self.relays[node] = child
         with trio.move_on_after(RELAY_START_TIMEOUT_S):
             while await ask_status(self._site.status_socket(node)) is None:
                 child.check()
                 await trio.sleep(0.1)
-            be_nice(child.process.pid, relay_nice(len(self._site.network.nodes), len(self.labs)))
+            be_nice(child.process.pid, relay_nice(*shares))
             return
         raise ProcessDied(f"{node} did not answer within {RELAY_START_TIMEOUT_S:g} s")
 
