@@ -6,6 +6,7 @@ from typing import Protocol
 import trio
 
 from drivers.errors import BadReply, NoReply
+from drivers.exchange_lock import ExchangeLock
 
 
 class Transport(Protocol):
@@ -130,7 +131,7 @@ class LineProtocol:
         self._timeout_s = timeout_s
         self._terminator = terminator
         self._in_step = True
-        self._lock = trio.Lock()
+        self._lock = ExchangeLock()
 
     async def write(self, *lines: str) -> None:
         """Send lines that are not answered."""

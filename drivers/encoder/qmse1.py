@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from drivers.encoder import EncoderPlan, EncoderState, EncoderStatus
 from drivers.errors import BadReply, NoReply, Refused
+from drivers.exchange_lock import ExchangeLock
 from drivers.identity import Identity
 from drivers.transport import Reader, Transport
 
@@ -60,7 +61,7 @@ class Qmse1:
         self._reader = Reader(transport, name=MODEL)
         self._key = key
         self._entropy = entropy
-        self._lock = trio.Lock()
+        self._lock = ExchangeLock()
         self._sealer: AESGCM | None = None
         self._opener: AESGCM | None = None
         self._n_sent = 0

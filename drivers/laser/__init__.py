@@ -19,6 +19,15 @@ class LaserStatus:
     """Empty while all is well."""
 
 
+@dataclass(frozen=True, slots=True)
+class LaserLight:
+    """What must be known every second while there is light."""
+
+    on: bool
+    errors: tuple[str, ...]
+    """Empty while all is well."""
+
+
 class Laser(Protocol):
     """Every method raises NoReply or BadReply when the talk breaks down."""
 
@@ -31,3 +40,7 @@ class Laser(Protocol):
         """Switch the light; Refused if the laser stays as it was (interlock)."""
 
     async def status(self) -> LaserStatus: ...
+
+    async def light(self) -> LaserLight:
+        """As ``status``, in as few words as can be."""
+        ...

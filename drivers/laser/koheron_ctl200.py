@@ -10,8 +10,9 @@ import math
 import trio
 
 from drivers.errors import BadReply, NoReply, Refused
+from drivers.exchange_lock import ExchangeLock
 from drivers.identity import Identity
-from drivers.laser import LaserStatus
+from drivers.laser import LaserLight, LaserStatus
 from drivers.transport import Reader, Transport
 
 MODEL = "CTL200"
@@ -42,7 +43,7 @@ class KoheronCtl200:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._reader = Reader(transport, name=MODEL)
-        self._lock = trio.Lock()
+        self._lock = ExchangeLock()
         self._in_step = False
 
     async def identity(self) -> Identity:
@@ -88,6 +89,9 @@ class KoheronCtl200:
             thermistor_ohm=thermistor_ohm,
             errors=await self._errors(),
         )
+
+    async def light(self) -> LaserLight:
+        return LaserLight(on=await self._is_on(), errors=await self._errors())
 
     async def _require_output(self, on: bool) -> None:
         if await self._is_on() is not on:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import trio
 
 from drivers.errors import BadReply, NoReply
+from drivers.exchange_lock import ExchangeLock
 from drivers.identity import Identity
 from drivers.tags import TagBlock
 from drivers.timetagger.id1000_inputs import set_inputs
@@ -94,7 +95,7 @@ class IdqId1000:
         self._open_stream = open_stream
         self._settings = settings
         self._run: _Run | None = None
-        self._reading = trio.Lock()
+        self._reading = ExchangeLock()
 
     async def identity(self) -> Identity:
         """Only the serial number's place in the reply is known; the whole stands for the model.
@@ -152,6 +153,7 @@ class IdqId1000:
                 run = self._require_running()
                 block = run.records.take()
                 if block is not None:
+                    await trio.lowlevel.checkpoint_if_cancelled()
                     lost, run.lost = block.lost or run.lost, False
                     return TagBlock(block.times_ps, block.channels, block.until_ps, lost=lost)
                 if trio.current_time() > give_up_s:

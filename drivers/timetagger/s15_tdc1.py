@@ -15,6 +15,7 @@ from typing import Literal
 import trio
 
 from drivers.errors import BadReply, NoReply
+from drivers.exchange_lock import ExchangeLock
 from drivers.identity import Identity
 from drivers.kernels import tdc1
 from drivers.tags import TagBlock
@@ -71,7 +72,7 @@ class S15Tdc1:
         self._pause_s = 0.0
         self._received = bytearray()
         self._emptied = False
-        self._reading = trio.Lock()
+        self._reading = ExchangeLock()
 
     async def identity(self) -> Identity:
         """Only the model is known to be in the reply; the whole line stands for it."""

@@ -24,19 +24,34 @@ class SerialTransport:
         self._name = name
 
     async def send(self, data: bytes) -> None:
+        """What the line takes at once costs no turn of the loop."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            await self._stream.send_all(data)
+            n_sent = os.write(self._stream.fileno(), data)
+        except BlockingIOError:
+            n_sent = 0
+        except OSError as error:
+            raise NoReply(f"{self._name}: the device is gone") from error
+        if n_sent == len(data):
+            return
+        try:
+            await self._stream.send_all(memoryview(data)[n_sent:])
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise NoReply(f"{self._name}: the device is gone") from error
 
     async def receive_some(self, max_bytes: int = 65536) -> bytes:
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise NoReply(f"{self._name}: the device is gone") from error
-        if not data:
-            raise NoReply(f"{self._name}: the device hung up")
-        return bytes(data)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        data = self.receive_waiting(max_bytes)
+        if data:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+        while not data:
+            try:
+                await trio.lowlevel.wait_readable(self._stream.fileno())
+            except (ValueError, OSError, trio.ClosedResourceError) as error:
+                raise NoReply(f"{self._name}: the device is gone") from error
+            data = self.receive_waiting(max_bytes)
+        return data
 
     def receive_waiting(self, max_bytes: int) -> bytes:
         try:

@@ -20,6 +20,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from drivers.errors import BadReply, NoReply
+from drivers.exchange_lock import ExchangeLock
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_LIMIT_BYTES = 1 << 20
@@ -36,7 +37,7 @@ class ZmqAsker:
         self._context = context
         self._endpoint = endpoint
         self._socket: zmq.Socket[bytes] | None = None
-        self._lock = trio.Lock()
+        self._lock = ExchangeLock()
 
     async def ask(self, question: str) -> str:
         """Send one message and return the reply; the caller brings the timeout.

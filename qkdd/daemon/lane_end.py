@@ -18,6 +18,7 @@ import trio
 
 from qkdd.base.entropy import Entropy
 from qkdd.base.errors import LinkLost, PeerError, SecurityAlarm, StoreError
+from qkdd.daemon.beat import beat_after
 from qkdd.daemon.lane_desk import LaneView
 from qkdd.daemon.lane_keeper import LaneKeeper
 from qkdd.daemon.lane_machine import EndAction, EndMachine, new_incarnation, open_end
@@ -177,7 +178,7 @@ class EndLane:
             with trio.move_on_at(tick_s) as waiting:
                 step = await self._todo.receive()
             if waiting.cancelled_caught:
-                tick_s = trio.current_time() + TICK_S
+                tick_s = beat_after(trio.current_time(), TICK_S)
                 await self._step(_Step(lambda machine: machine.tick()))
                 await self._keeper.pass_time()
             else:

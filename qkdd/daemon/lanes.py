@@ -10,6 +10,7 @@ import trio
 from qkdd.base.entropy import Entropy
 from qkdd.base.errors import PeerError, StoreError
 from qkdd.base.ids import LinkId
+from qkdd.daemon.beat import next_beat
 from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.lane_end import TICK_S, EndLane
 from qkdd.daemon.lane_machine import new_incarnation
@@ -85,7 +86,7 @@ class Lanes:
                         nursery.start_soon(lane.run)
                 task_status.started()
                 while True:
-                    await trio.sleep(TICK_S)
+                    await next_beat(TICK_S)
                     self._tick()
                     await self._settle()
         finally:

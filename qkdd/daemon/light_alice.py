@@ -11,6 +11,7 @@ from qkdd.base.choices import ChoiceSource
 from qkdd.base.entropy import Entropy
 from qkdd.base.ids import BlockNo
 from qkdd.base.secret import Secret
+from qkdd.daemon.beat import next_beat
 from qkdd.daemon.distil import DistilSettings, Send
 from qkdd.daemon.distil_alice import SentBlock, SentBlocks
 from qkdd.daemon.mailbox import Mailbox
@@ -175,20 +176,20 @@ class AliceLight:
                 return
             while seeds.n_made < seeds.current + SEEDS_AHEAD:
                 await transmitter.load_block_seed(*seeds.make())
-            await trio.sleep(POLL_S)
+            await next_beat(POLL_S)
 
     async def _watch_laser(self, transmitter: Transmitter) -> None:
         """Ask the laser apart from the encoder, whose watchdog waits for no serial line."""
         while True:
             await transmitter.check_laser()
-            await trio.sleep(LASER_EVERY_S)
+            await next_beat(LASER_EVERY_S)
 
     async def _watch_tap(self, transmitter: Transmitter, tap: TapRecord) -> None:
         """Read the tap for as long as there is light; a meter that fails ends the run."""
         while True:
             tap.add(await transmitter.tap_power_w())
             self._status.tap_ratio = tap.last
-            await trio.sleep(TAP_EVERY_S)
+            await next_beat(TAP_EVERY_S)
 
 
 class SeedQueue:

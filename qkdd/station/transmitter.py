@@ -69,9 +69,9 @@ class Transmitter:
 
     async def check_laser(self) -> None:
         """Raise Fault when the laser is off or reports an error."""
-        status = await self.laser.status()
-        if status.errors or not status.on:
-            raise Fault(f"laser {'on' if status.on else 'off'}, errors {list(status.errors)}")
+        light = await self.laser.light()
+        if light.errors or not light.on:
+            raise Fault(f"laser {'on' if light.on else 'off'}, errors {list(light.errors)}")
 
     async def tap_power_w(self) -> float:
         """Read the tap's power meter.

@@ -48,6 +48,22 @@ def resources(port: int) -> list[str]:
     return [f"tcp://127.0.0.1:{port}", f"TCPIP::127.0.0.1::{port}::SOCKET"]
 
 
+async def test_a_question_is_sent_without_a_turn_of_the_loop():
+    turned = trio.Event()
+
+    async def turn() -> None:
+        turned.set()
+
+    with pty_pair() as (_, path):
+        async with tcp_peer(echo) as port:
+            for resource in (f"tcp://127.0.0.1:{port}", f"serial:{path}"):
+                async with open_transport(resource) as transport, trio.open_nursery() as nursery:
+                    turned = trio.Event()
+                    nursery.start_soon(turn)
+                    await transport.send(b"*IDN?\n")
+                    assert not turned.is_set()
+
+
 @pytest.mark.parametrize("way", [0, 1], ids=["trio", "visa"])
 async def test_bytes_go_there_and_back(way):
     async with tcp_peer(echo) as port, open_transport(resources(port)[way]) as transport:
