@@ -29,11 +29,10 @@ async def test_those_who_wait_have_it_one_after_the_other() -> None:
             await trio.lowlevel.checkpoint()
             order.append(number)
 
-    async with trio.open_nursery() as nursery:
-        async with lock:
-            for number in range(3):
-                nursery.start_soon(ask, number)
-                await wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery, lock:
+        for number in range(3):
+            nursery.start_soon(ask, number)
+            await wait_all_tasks_blocked()
     assert order == [0, 0, 1, 1, 2, 2]
 
 

@@ -48,14 +48,17 @@ def resources(port: int) -> list[str]:
     return [f"tcp://127.0.0.1:{port}", f"TCPIP::127.0.0.1::{port}::SOCKET"]
 
 
-async def test_a_question_is_sent_without_a_turn_of_the_loop():
-    turned = trio.Event()
+async def listen(stream: trio.SocketStream) -> None:
+    async for _ in stream:
+        pass
 
+
+async def test_a_question_is_sent_without_a_turn_of_the_loop():
     async def turn() -> None:
         turned.set()
 
     with pty_pair() as (_, path):
-        async with tcp_peer(echo) as port:
+        async with tcp_peer(listen) as port:
             for resource in (f"tcp://127.0.0.1:{port}", f"serial:{path}"):
                 async with open_transport(resource) as transport, trio.open_nursery() as nursery:
                     turned = trio.Event()
