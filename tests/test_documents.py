@@ -1,5 +1,6 @@
 """The documents name what the code has: settings, messages, dependencies, files, example pair."""
 
+import ast
 import re
 import tomllib
 import types
@@ -235,3 +236,68 @@ def test_every_reason_that_an_operator_is_told_of_is_in_the_code(reason: str, so
     assert wanted or reason.strip(". ").startswith(FOREIGN)
     for part in wanted:
         assert part in source, f"no code says {part!r}"
+
+
+ALARMS = ("SecurityAlarm", "StoreError", "LinkLost", "BlockGone", "log.error", "log.critical")
+"""Whose first argument an operator may read as a reason or an alarm."""
+SHORTEST, SHARE = 8, 0.25
+"""Characters of its own without which a text cannot be told from another; and how much of a text
+a quotation must have."""
+
+
+def own(text: str) -> int:
+    """Count the characters that are not put in."""
+    return len(text.replace("...", "").strip(" :"))
+
+
+def said(call: ast.Call) -> str:
+    """Return what a call says, with ... for what is put in; nothing if it passes on a text."""
+    first = call.args[0] if call.args else None
+    if isinstance(first, ast.Constant):
+        return str(first.value)
+    if isinstance(first, ast.JoinedStr):
+        return "".join(
+            str(one.value) if isinstance(one, ast.Constant) else put_in(ast.unparse(one))
+            for one in first.values
+        )
+    return ""
+
+
+def put_in(expression: str) -> str:
+    return "audit log" if "OUR_OWN" in expression else "..."
+
+
+def alarms() -> set[str]:
+    """Collect every reason and alarm that the daemon's code has words of its own for."""
+    texts = {
+        said(node)
+        for path in (ROOT / "qkdd").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ALARMS
+    }
+    return {text for text in texts if own(text) >= SHORTEST}
+
+
+@pytest.fixture(scope="module")
+def quoted() -> list[tuple[int, re.Pattern[str]]]:
+    """What the tables of the operator's document quote: how much, and its pattern."""
+    rows = re.findall(r"^\|.*$", text_of("docs/operating.md"), re.MULTILINE)
+    quotes = {one for row in rows for one in re.findall(r"`([^`]+)`", row)}
+    return [
+        (own(one), re.compile(".*".join(map(re.escape, re.split(r" ?\.\.\. ?|\bN\b", one)))))
+        for one in quotes
+        if own(one) >= SHORTEST
+    ]
+
+
+def test_there_are_alarms_to_look_for() -> None:
+    assert len(alarms()) > 70
+
+
+@pytest.mark.parametrize("alarm", sorted(alarms()))
+def test_every_alarm_and_every_reason_has_its_cure_in_the_operators_document(
+    alarm: str, quoted: list[tuple[int, re.Pattern[str]]]
+) -> None:
+    assert any(
+        length >= SHARE * own(alarm) and pattern.search(alarm) for length, pattern in quoted
+    ), f"no table of docs/operating.md quotes {alarm!r}"
