@@ -33,7 +33,8 @@ async def traffic(folder: Path, args: argparse.Namespace, *, lit: bool) -> list[
         f"{'keys under light' if lit else 'keys from stock'}: {kinds[WRITE]} writes, "
         f"{kinds[SYNC]} syncs, {kinds[MARK]} marks; {n} cuts, in the mean with "
         f"{findings.n_keys / n:.0f} keys in hand and {findings.n_pads / n:.0f} pads used, "
-        f"{findings.lost['keys']} keys at one end only; {len(findings.faults)} faults"
+        f"{findings.lost['keys']} keys at one end only, "
+        f"{findings.n_repaired} file systems repaired; {len(findings.faults)} faults"
     )
     faults = list(findings.faults)
     if not args.careless:
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=200, help="of each recording")
     parser.add_argument("--revived", type=int, default=10, help="more, with relays started on them")
     parser.add_argument("--seconds", type=float, default=10.0, help="of traffic")
+    parser.add_argument("--part", action="append", choices=("stock", "light", "commands"))
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--careless", action="store_true", help="stores do not wait for their disk")
     args = parser.parse_args()
@@ -67,12 +69,15 @@ def main() -> int:
         return 1
     print(f"seed {args.seed}")
     faults: list[str] = []
-    parts = [lambda folder: traffic(folder, args, lit=False)]
-    if not args.careless:
-        parts += [lambda folder: traffic(folder, args, lit=True), lambda at: commands(at, args)]
-    for part in parts:
+    parts = {
+        "stock": lambda folder: traffic(folder, args, lit=False),
+        "light": lambda folder: traffic(folder, args, lit=True),
+        "commands": lambda folder: commands(folder, args),
+    }
+    chosen = ["stock"] if args.careless else args.part or list(parts)
+    for name in chosen:
         with tempfile.TemporaryDirectory() as folder:
-            faults += trio.run(part, Path(folder))
+            faults += trio.run(parts[name], Path(folder))
     for fault in faults[:20]:
         print(fault[:500])
     return 1 if faults else 0

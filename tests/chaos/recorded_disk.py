@@ -23,7 +23,7 @@ from tests.chaos.power_log import MARK, SYNC, WRITE, PowerLog
 DISK_BYTES = 48 << 20
 SYNC_S = 0.002
 """How long a sync takes, so that who does not wait for it is ahead of it."""
-PROGRAMS = ("losetup", "mkfs.ext4", "mount", "umount")
+PROGRAMS = ("losetup", "mkfs.ext4", "e2fsck", "mount", "umount")
 MARKS = "marks.sock"
 LET_GO_S = 5.0
 
@@ -75,14 +75,24 @@ def make_file_system(image: Path) -> None:
 
 
 @contextmanager
-def mounted(image: Path, where: Path) -> Iterator[None]:
-    """Mount the file system in ``image``, whatever it has been through."""
+def mounted(image: Path, where: Path) -> Iterator[bool]:
+    """Mount the file system in ``image``, whatever it has been through; yield whether it was
+    repaired first, as at the start of a host.
+
+    The superblock of ext4 is two sectors under one checksum: torn between them it is refused.
+    """
     where.mkdir(exist_ok=True)
     device = run("losetup", "--find", "--show", image)
     try:
-        run("mount", "-t", "ext4", device, where)
         try:
-            yield
+            run("mount", "-t", "ext4", device, where)
+            repaired = False
+        except RuntimeError:
+            subprocess.run(["e2fsck", "-fy", device], capture_output=True, check=False)
+            run("mount", "-t", "ext4", device, where)
+            repaired = True
+        try:
+            yield repaired
         finally:
             run("umount", where)
     finally:

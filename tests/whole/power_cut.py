@@ -79,22 +79,23 @@ def some_cuts(
 @contextmanager
 def site_after(
     site: Site, folder: Path, bases: dict[str, bytes], entries: Sequence[Entry], cut: Cut
-) -> Iterator[Site]:
-    """Mount what the disks hold after a cut, as the relays of a site like ``site``."""
+) -> Iterator[tuple[Site, int]]:
+    """Mount what the disks hold after a cut, as the relays of a site like ``site``; yield that,
+    and how many file systems had to be repaired."""
     dice = random.Random(repr(cut))
     folder.mkdir(exist_ok=True)
     if not (folder / "pki").exists():
         (folder / "pki").symlink_to(site.folder / "pki")
-    relays = {}
+    relays, n_repaired = {}, 0
     with ExitStack() as stack:
         for letter, name in LETTERS.items():
             image = folder / f"{letter}.image"
             loss = cut.losses[letter]
             image.write_bytes(after_a_cut(bases[letter], entries, letter, cut.place, loss, dice))
-            stack.enter_context(mounted(image, folder / name))
+            n_repaired += stack.enter_context(mounted(image, folder / name))
             port = site.relays[name].delivery_port
             relays[name] = RelayFiles(name, folder / name / "relay.toml", port)
-        yield Site(folder, relays, site.resources, None)
+        yield Site(folder, relays, site.resources, None), n_repaired
 
 
 @dataclass
@@ -102,6 +103,8 @@ class Findings:
     """What was found over all cuts."""
 
     n_cuts: int = 0
+    n_repaired: int = 0
+    """File systems that the kernel refused before ``e2fsck``."""
     n_keys: int = 0
     """Keys in hand at the cuts, summed over the cuts."""
     n_pads: int = 0

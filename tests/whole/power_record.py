@@ -61,7 +61,7 @@ class Recording:
     async def revive(self, folder: Path, cut: Cut) -> None:
         """Start real relays on what a cut has left: they agree, and give fresh keys only."""
         seen = Seen.of(marks_before(self.entries, cut.place))
-        with site_after(self.site, folder, self.bases, self.entries, cut) as site:
+        with site_after(self.site, folder, self.bases, self.entries, cut) as (site, _):
             async with Applications(site) as apps:
                 apps.deliveries += [Delivered(*who, key) for who, key in seen.keys.items()]
                 try:
@@ -81,7 +81,8 @@ class Recording:
         findings = Findings()
         for cut in some_cuts(self.entries, self.first, number, dice):
             seen = Seen.of(marks_before(self.entries, cut.place))
-            with site_after(self.site, folder, self.bases, self.entries, cut) as site:
+            with site_after(self.site, folder, self.bases, self.entries, cut) as (site, n_repaired):
+                findings.n_repaired += n_repaired
                 examine(site, seen, cut, findings)
         return findings
 
