@@ -1,13 +1,15 @@
 """Two key desks and their offices: keys reach both ends once, and a lost peer costs only keys."""
 
+import sqlite3
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 import trio
+from structlog.testing import capture_logs
 
-from qkdd.base.errors import LinkLost
+from qkdd.base.errors import LinkLost, StoreError
 from qkdd.daemon.key_desk import HELD_TIMEOUT_S
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import HttpError
@@ -215,3 +217,29 @@ async def test_the_status_counts_the_keys_of_our_half(
         after = await pair.alice.office.status(StatusRequest("alpha", "beta"))
         assert before.stored_key_count - after.stored_key_count == 2
         assert (after.source_KME_ID, after.target_KME_ID) == ("alice", "bob")
+
+
+def rot(end: DeskEnd) -> None:
+    """Flip a bit of every sealed chunk on disk, as a disk that rots does, and as nobody tells."""
+    with sqlite3.connect(end.store._db.path) as disk:
+        for number, data in disk.execute("SELECT id, data FROM sealed").fetchall():
+            flipped = bytes([data[0] ^ 1]) + data[1:]
+            disk.execute("UPDATE sealed SET data = ? WHERE id = ?", (flipped, number))
+    disk.close()
+
+
+async def test_bit_rot_is_an_alarm_costs_its_block_at_both_ends_and_the_next_one_serves(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        rot(pair.alice)
+        with capture_logs() as lines, pytest.raises(StoreError, match="does not open; the rest"):
+            await pair.alice.office.new_keys(ASKED)
+        assert ("block damaged", "error") in [(one["event"], one["log_level"]) for one in lines]
+        await settled(pair)
+        assert (pair.bob.account().stock, pair.bob.account().delivered) == (0, 0)
+        await pair.block()
+        keys = list(await pair.alice.office.new_keys(ASKED))
+        assert await fetch(pair.bob, keys) == [bytes(one.key.reveal()) for one in keys]
+        await settled(pair)
