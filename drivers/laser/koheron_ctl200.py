@@ -64,8 +64,14 @@ class KoheronCtl200:
             )
 
     async def set_output(self, on: bool) -> None:
-        """Switch the light, and wait out the soft start (command ldelay) before it is there."""
+        """Switch the light, and wait out the soft start (command ldelay) before it is there.
+
+        Switching on clears the error word first: an interlock that was opened and closed again
+        leaves its bits, and what still holds comes back as soon as it is on.
+        """
         was_on = on and await self._is_on()
+        if on:
+            await self._converse("errclr")
         await self._ask(f"lason {on:d}")
         await self._require_output(on)
         if on and not was_on:

@@ -14,6 +14,8 @@ GREETING = (
     (b"model\r\n", b"model\r\nCTL200-0-A-200\r\n>>"),
 )
 
+CLEARED = (b"errclr\r\n", b"errclr\r\n>>")
+
 
 def says(command: str, value: str) -> tuple[bytes, bytes]:
     return (f"{command}\r\n".encode(), f"{command}\r\n{value}\r\n>>".encode())
@@ -87,6 +89,7 @@ async def test_an_open_interlock_is_refused_by_name(autojump_clock):
         expect(
             *GREETING,
             says("lason", "0"),
+            CLEARED,
             says("lason 1", "0"),
             says("lason", "0"),
             says("err", "C0"),
@@ -100,6 +103,7 @@ async def test_light_is_there_when_the_soft_start_is_over(autojump_clock):
     with expect(
         *GREETING,
         says("lason", "0"),
+        CLEARED,
         says("lason 1", "1"),
         says("lason", "1"),
         says("ldelay", "2500"),
@@ -115,6 +119,7 @@ async def test_an_interlock_that_opens_during_the_soft_start_is_refused(autojump
         expect(
             *GREETING,
             says("lason", "0"),
+            CLEARED,
             says("lason 1", "1"),
             says("lason", "1"),
             says("ldelay", "10"),
@@ -127,7 +132,9 @@ async def test_an_interlock_that_opens_during_the_soft_start_is_refused(autojump
 
 
 async def test_a_laser_that_is_on_need_not_start_softly(autojump_clock):
-    with expect(*GREETING, says("lason", "1"), says("lason 1", "1"), says("lason", "1")) as wire:
+    with expect(
+        *GREETING, says("lason", "1"), CLEARED, says("lason 1", "1"), says("lason", "1")
+    ) as wire:
         await KoheronCtl200(wire).set_output(on=True)
 
 
