@@ -44,13 +44,17 @@ def test_clicks_are_those_of_an_independent_computation(
 
 def test_links_whose_blocks_are_staggered_end_them_at_different_times() -> None:
     laid = lay_out(load(CONFIGS / "trunk31.toml"))
-    plans = [link.plan for link in laid.links if link.plan.ramp_frames[-1] == 320]
-    assert len(plans) > 20
-    assert all(plan.ramp_frames[:2] == (40, 80) for plan in plans)
-    thirds = sorted(plan.ramp_frames[2] for plan in plans)
-    assert (thirds[0], thirds[-1]) == (160, pytest.approx(320, abs=8))
-    gaps = [late - early for early, late in itertools.pairwise(thirds)]
-    assert max(gaps) <= 3 * 160 / len(plans)  # evenly: none is much wider than the mean
+    ramps_s = [
+        [n * link.plan.frame_pulses / link.plan.pulse_rate_hz for n in link.plan.ramp_frames]
+        for link in laid.links
+    ]
+    ramps_s = [ramp_s for ramp_s in ramps_s if ramp_s[-1] == 32.0]
+    assert len(ramps_s) > 20
+    assert all(ramp_s[:2] == [4.0, 8.0] for ramp_s in ramps_s)
+    thirds_s = sorted(ramp_s[2] for ramp_s in ramps_s)
+    assert (thirds_s[0], thirds_s[-1]) == (16.0, pytest.approx(32.0, abs=0.8))
+    gaps_s = [late_s - early_s for early_s, late_s in itertools.pairwise(thirds_s)]
+    assert max(gaps_s) <= 3 * 16.0 / len(ramps_s)  # evenly: none is much wider than the mean
 
 
 def test_a_link_below_its_goal_is_named_with_what_it_lacks() -> None:
