@@ -25,7 +25,7 @@ from qkdd.station.messages import (
     RunStopped,
 )
 from qkdd.station.tap import TapRecord
-from qkdd.station.transmitter import SEEDS_AHEAD, Transmitter
+from qkdd.station.transmitter import SEEDS_AHEAD, EncoderStopped, Transmitter
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,9 @@ LOCK_TIMEOUT_S = 15.0
 POLL_S = 0.25
 """A quarter of the encoder's watchdog. A block that has ended waits no longer than its clicks."""
 LASER_EVERY_S = 1.0
+REST_S = 1.0
+"""At most, before the light is begun again after the encoder has heard nothing for a second: a host
+that was late once is late again if all its relays come back at the same moment."""
 TAP_EVERY_S = 0.5
 """The shortest block of any use has a few readings; a meter that averages takes a tenth of it."""
 
@@ -64,6 +67,8 @@ class AliceLight:
         self._entropy = entropy
         self._next_block = first_block
         self._run = 0
+        self._stopped: str | None = None
+        """Why the encoder stopped by itself in the last run, which had been found."""
 
     async def run(self, transmitter: Transmitter) -> None:
         """Make light until cancelled, or until ``until`` is set and a block or a run has ended."""
@@ -76,6 +81,14 @@ class AliceLight:
             finally:
                 with trio.CancelScope(shield=True):
                     await self._end_run(transmitter, seeds)
+            if self._stopped is not None:
+                await self._rest(self._stopped)
+
+    async def _rest(self, reason: str) -> None:
+        """After the encoder stopped by itself: tell Bob, and let this host come to its senses."""
+        self._stopped = None
+        await self._send(RunStopped(run=self._run, reason=reason))
+        await trio.sleep(REST_S * self._entropy(1)[0] / 256)
 
     async def _end_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
         self._next_block = BlockNo(self._next_block + seeds.n_made)
@@ -109,7 +122,7 @@ class AliceLight:
             nursery.start_soon(self._watch_laser, transmitter)
             if self._tap is not None:
                 nursery.start_soon(self._watch_tap, transmitter, self._tap)
-            await self._feed(transmitter, seeds)
+            await self._feed(transmitter, seeds, locked)
             nursery.cancel_scope.cancel()
 
     async def _announce(self, calibration_seed: bytes) -> bool:
@@ -158,13 +171,22 @@ class AliceLight:
         await self._send(RunStopped(run=self._run, reason=reason))
         scope.cancel()
 
-    async def _feed(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
+    async def _feed(self, transmitter: Transmitter, seeds: "SeedQueue", locked: trio.Event) -> None:
         """Keep the encoder supplied; hand over each block whose last pulse has left.
 
-        Until such a block has ended after ``until`` was set.
+        Until such a block has ended after ``until`` was set, or until the encoder has stopped by
+        itself in a run that was good: then nothing need be opened afresh.
         """
         while True:
-            status = await transmitter.check()
+            try:
+                status = await transmitter.check()
+            except EncoderStopped as stopped:
+                if not locked.is_set():
+                    raise
+                log.warning("run lost", run=self._run, reason=str(stopped))
+                self._status.enter("dark", str(stopped))
+                self._stopped = str(stopped)
+                return
             self._status.light.turn()
             if status.run != self._run:
                 raise Fault(f"the state encoder sends run {status.run}, not run {self._run}")

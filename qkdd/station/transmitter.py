@@ -25,6 +25,10 @@ DARK_TIMEOUT_S = 3.0
 SEEDS_AHEAD = 2
 
 
+class EncoderStopped(Fault):
+    """Its watchdog bit, or it had no seed: it is dark, and all three instruments still answer."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Transmitter:
     """The instruments of a transmitter, and the only hands that touch them."""
@@ -59,12 +63,14 @@ class Transmitter:
 
         Raises
         ------
-        Fault
+        EncoderStopped
             If it no longer runs (underrun, watchdog).
         """
         status = await self.encoder.status()
         if status.state is not EncoderState.RUNNING:
-            raise Fault(f"the state encoder stopped by itself: {status.state.name.lower()}")
+            raise EncoderStopped(
+                f"the state encoder stopped by itself: {status.state.name.lower()}"
+            )
         return status
 
     async def check_laser(self) -> None:

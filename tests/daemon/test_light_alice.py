@@ -22,6 +22,7 @@ from qkdd.daemon.light_alice import (
     LOCK_TIMEOUT_S,
     POLL_S,
     READY_TIMEOUT_S,
+    REST_S,
     AliceLight,
 )
 from qkdd.daemon.mailbox import Mailbox
@@ -31,7 +32,7 @@ from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.messages import LightLocked, RunAnnounced, RunLost, RunReady, RunStopped
 from qkdd.station.settings import TapSettings
 from qkdd.station.tap import TapRecord
-from qkdd.station.transmitter import Transmitter
+from qkdd.station.transmitter import EncoderStopped, Transmitter
 
 SETTINGS = DistilSettings(
     LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
@@ -52,6 +53,7 @@ class Bench:
         self.tap_w = TAP.power_w
         self.laser_takes_s = 0.0
         self.laser_fault: Fault | None = None
+        self.encoder_fault: Fault | None = None
         self.asked_s: list[float] = []
 
     async def prepare(self, _plan: LightPlan, _intensities: Intensities) -> None:
@@ -66,10 +68,13 @@ class Bench:
         self.all_seeds.append(seed)
 
     async def begin(self, run: int) -> None:
+        self.encoder_fault = None
         self.lit, self.run, self.pulses = True, run, 0
 
     async def check(self) -> EncoderStatus:
         self.asked_s.append(trio.current_time())
+        if self.encoder_fault is not None:
+            raise self.encoder_fault
         return EncoderStatus(EncoderState.RUNNING, self.run, self.pulses, None, len(self.seeds))
 
     async def check_laser(self) -> None:
@@ -288,4 +293,37 @@ async def test_a_laser_that_reports_a_fault_ends_the_light(
             talk.bench.laser_fault = Fault("laser off, errors []")
             await trio.sleep(2 * LASER_EVERY_S)
     assert caught.group_contains(Fault, match="laser off")
+    assert not talk.bench.lit
+
+
+async def test_a_good_run_whose_encoder_stops_is_followed_by_another_without_opening_anything(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.ready(1)
+        await talk.runs.put(locked(1))
+        await trio.sleep(1.0)
+        talk.bench.encoder_fault = EncoderStopped("stopped")
+        await trio.sleep(1.1 * POLL_S)
+        assert not talk.bench.lit
+        assert talk.status.reason == "stopped"
+        await trio.sleep(REST_S)
+        assert [m.run for m in talk.said if isinstance(m, RunStopped)] == [1]
+        assert [run for run, _ in talk.announced()] == [1, 2]
+        assert all(seed.wiped for seed in talk.bench.all_seeds)
+        await talk.ready(2)
+        assert talk.bench.lit
+
+
+async def test_an_encoder_that_stops_before_the_light_is_found_ends_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  the encoder stops in the middle
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.run)
+            await talk.ready(1)
+            talk.bench.encoder_fault = EncoderStopped("stopped")
+            await trio.sleep(2 * POLL_S)
+    assert caught.group_contains(EncoderStopped)
     assert not talk.bench.lit
