@@ -18,7 +18,8 @@ from qkdd.keys.messages import AuthMarks, StoreState
 from qkdd.net.hello import Hello
 from qkdd.net.opening import Opening, accept_session, dial_session
 from qkdd.net.peer import AuthKeys, PeerSession
-from qkdd.net.tls import TlsStream, accept_tls, dial_tls
+from qkdd.net.tls import accept_tls, dial_tls
+from qkdd.net.tls_stream import TlsStream
 from qkdd.net.trust import TrustKeeper
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,7 @@ from qkdd.base.errors import LinkLost, PeerError
 from qkdd.base.ids import NodeId
 from qkdd.net.pki import NODE_URN
 from qkdd.net.revocation import NONE, Revoked
-
-TlsStream = trio.SSLStream[trio.abc.Stream]
+from qkdd.net.tls_stream import TlsStream
 
 
 def accepting_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
@@ -50,7 +49,7 @@ async def dial_tls(
     Error handling: PeerError if the certificate is refused, ``revoked`` or names another node,
     LinkLost if the connection breaks; the stream is closed then. Time limits are the caller's.
     """
-    tls = trio.SSLStream(stream, context, server_side=False)
+    tls = TlsStream(stream, context, server_side=False)
     found = await _shake_hands(tls, revoked)
     if found != expected:
         await trio.aclose_forcefully(stream)
@@ -62,7 +61,7 @@ async def accept_tls(
     stream: trio.abc.Stream, context: ssl.SSLContext, revoked: Revoked = NONE
 ) -> tuple[TlsStream, NodeId]:
     """Shake hands as the listening end; return who came. Errors as in :func:`dial_tls`."""
-    tls = trio.SSLStream(stream, context, server_side=True)
+    tls = TlsStream(stream, context, server_side=True)
     return tls, await _shake_hands(tls, revoked)
 
 

@@ -12,7 +12,7 @@ costs half as much again and keeps the loop waiting."""
 
 
 class FrameWire:
-    """One sender and one reader at a time, as :class:`trio.SSLStream` wants it."""
+    """One sender and one reader at a time, as :class:`~qkdd.net.tls_stream.TlsStream` wants it."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream

@@ -14,7 +14,8 @@ from qkdd.daemon.link import VANISHED_S, LinkService
 from qkdd.daemon.session import LinkEnd
 from qkdd.daemon.status import LinkStatus
 from qkdd.net.pki import Authority, Issued
-from qkdd.net.tls import TlsStream, dial_tls, dialling_context
+from qkdd.net.tls import dial_tls, dialling_context
+from qkdd.net.tls_stream import TlsStream
 from qkdd.net.trust import TrustFiles, TrustKeeper, read_trust
 from qkdd.station.settings import Instrument, ReceiverSettings
 
