@@ -105,17 +105,28 @@ def cross_clicks(sight: Sight, intensities: Intensities, settings: WatchSettings
 def double_clicks(
     sight: Sight, intensities: Intensities, settings: WatchSettings
 ) -> Reading | None:
-    """Clicks of both detectors of one basis."""
+    """Clicks of both detectors of one basis and none of the other: that would be a cross click."""
     key = intensities.key_basis_share
-    error = sight.counts.qber_test
     expected = 0.0
-    for mean, share in zip(means(sight, intensities), intensities.probabilities, strict=True):
+    for mean, share, error in zip(
+        means(sight, intensities), intensities.probabilities, _errors(sight), strict=True
+    ):
         for chosen, seen in ((key, sight.key_share), (1 - key, 1 - sight.key_share)):
             light = mean * seen
             here = chosen * _fires(light * (1 - error)) * _fires(light * error)
             here += (1 - chosen) * _fires(light / 2) ** 2
-            expected += sight.n_pulses * sight.live * share * here
+            alone = math.exp(light - mean)
+            expected += sight.n_pulses * sight.live * share * here * alone
     return _coincidences("double clicks", sight.n_double, expected, settings)
+
+
+def _errors(sight: Sight) -> tuple[float, float, float]:
+    """Error rate of the test basis, by intensity: dark counts are half of a vacuum pulse's."""
+    counts = sight.counts
+    signal, weak, vacuum = (
+        wrong / max(1, n) for wrong, n in zip(counts.test_errors, counts.test, strict=True)
+    )
+    return (signal, weak, vacuum)
 
 
 def _fires(mean: float) -> float:

@@ -34,6 +34,12 @@ def test_honest_light_is_quiet_even_without_any_tolerance(seed: int) -> None:
     assert alarms(sight, MIX, WATCH, shortest_block_s=BLOCK_S) == []
 
 
+def test_honest_light_is_quiet_where_three_detectors_often_click_at_once() -> None:
+    sight = look(Light(per_photon=0.9), N_PULSES, np.random.default_rng(1))
+    readings = watch(sight, MIX, WATCH)
+    assert max(abs(one.value - one.expected) / one.sigma for one in readings) < 4.5
+
+
 @pytest.mark.parametrize(
     ("light", "name"),
     [
