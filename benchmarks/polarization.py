@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivers.sim.optics.polarization import FibreTurn, port_chances, squeezers
+from drivers.sim.optics.polarization import FibreTurn, Turn, port_chances, squeezers
 from qkdd.amplify.length import secret_length
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base.counts import ByIntensity, DecoyCounts
@@ -47,6 +47,10 @@ class Loop:
         self.holder = PolarizationHolder(
             Squeezers(-5000, 5000, HALF_WAVE_MV), (0, 0, 0, 0), max_qber=MAX_QBER
         )
+
+    def turn_fibre(self, turn: Turn) -> None:
+        """Turn the fibre at once, and leave it so."""
+        self._fibre.kick(turn)
 
     def second(self) -> tuple[float, float]:
         """Let a second pass; return the true error rates in it, key basis first."""

@@ -18,6 +18,10 @@ SEEK_RAD = 0.3
 """While the light is bad. At the best voltage it adds 2 % of errors to the basis that it turns:
 less than the limit, or the end of the search would not be seen."""
 
+VISITS_PER_PROBE = 3
+"""While the light is bad, the last good voltages are looked at after so many visits: whoever bent
+a fibre may have let go of it. A probe takes as long as the shortest visit."""
+
 SIGNIFICANT_SIGMA = 4.0
 """A slope so far beyond its noise is acted on at once: by chance once in 16,000 looks."""
 
@@ -86,6 +90,16 @@ class Squeezers:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a probe of other voltages is held against."""
+
+    centre_mv: list[float]
+    seeking: bool
+    sum_of_rates: float
+    """Of both bases' errors in the visit before."""
+
+
 class PolarizationHolder:
     """Descends the errors, one channel at a time; steps follow the noise of what was counted.
 
@@ -103,6 +117,10 @@ class PolarizationHolder:
         self._max_qber = max_qber
         self._centre_mv = list(squeezers.apart(tuple(float(mv) for mv in voltages_mv)))
         self._good_mv = tuple(self._centre_mv)
+        self._was_good = False
+        self._left: Left | None = None
+        """Where a probe of the last good voltages began."""
+        self._n_sought = 0
         self._n_not_found = 0
         self.n_good = 0
         """Measurements of a channel that ended with the errors of no basis above the limit."""
@@ -124,7 +142,8 @@ class PolarizationHolder:
     @property
     def centre_mv(self) -> tuple[int, ...]:
         """The best voltages known, without the excursion."""
-        return tuple(round(mv) for mv in self._centre_mv)
+        centre_mv = self._centre_mv if self._left is None else self._left.centre_mv
+        return tuple(round(mv) for mv in centre_mv)
 
     def not_found(self) -> None:
         """The light was there, but no beginning of a run could be made out in it.
@@ -133,6 +152,7 @@ class PolarizationHolder:
         after the other, and back again each second time: the light may have another fault.
         """
         self._n_not_found += 1
+        self._left = None
         self._centre_mv = list(self._good_mv)
         if self._n_not_found % 2 == 0:
             channel = self._n_not_found // 2 % len(self._centre_mv)
@@ -164,8 +184,12 @@ class PolarizationHolder:
         self._n_taken = 0
 
     def _decide(self) -> None:
+        if self._left is not None:
+            self._end_probe(self._left)
+            return
         if not self._seeking and self._too_bad():
             self._seeking = True
+            self._n_sought = 0
             self._begin_visit()
             return
         slopes = [self._slope(basis) for basis in range(2)]
@@ -178,16 +202,36 @@ class PolarizationHolder:
             for (g, variance), clear, enough in zip(slopes, significant, known, strict=True)
             if g != 0.0 and (clear or enough)
         )
-        too_bad = self._too_bad()
+        was_seeking, self._seeking = self._seeking, self._too_bad()
+        good, sum_of_rates = self._is_good(), self._sum_of_rates()
         self._centre_mv[self._channel] += self._squeezers.rad_to_mv(step_rad)
         self._begin_visit()  # folds the channel that has moved
         self.n_steps += step_rad != 0.0
-        self._seeking = too_bad
         self._n_not_found = 0
-        if not too_bad:
-            self.n_good += 1
+        self.n_good += not self._seeking
+        if good:
+            self._was_good = True
             self._good_mv = tuple(self._centre_mv)
         self._channel = (self._channel + 1) % len(self._centre_mv)
+        self._begin_visit()
+        if was_seeking and self._was_good and not good:
+            self._n_sought += 1
+            if not self._seeking or self._n_sought % VISITS_PER_PROBE == 0:
+                self._begin_probe(sum_of_rates)
+
+    def _begin_probe(self, sum_of_rates: float) -> None:
+        """Look at the last good voltages, without an excursion."""
+        self._left = Left(self._centre_mv, self._seeking, sum_of_rates)
+        self._centre_mv = list(self._good_mv)
+        self._excursion_rad = 0.0
+
+    def _end_probe(self, left: Left) -> None:
+        """Stay there if that is better, or go on where the search was."""
+        self._left = None
+        better = not self._too_bad() and (left.seeking or self._sum_of_rates() < left.sum_of_rates)
+        self._seeking = left.seeking and not better
+        if not better:
+            self._centre_mv = left.centre_mv
         self._begin_visit()
 
     def _too_bad(self) -> bool:
@@ -198,6 +242,26 @@ class PolarizationHolder:
             if significantly_above(errors, matched, self._max_qber):
                 return True
         return False
+
+    def _is_good(self) -> bool:
+        """Say whether both bases' errors of this visit are below the limit, and known to be."""
+        for basis in range(2):
+            matched = sum(side.matched[basis] for side in self._sides.values())
+            errors = sum(side.errors[basis] for side in self._sides.values())
+            if errors + 1 > self._max_qber * (matched + 2):
+                return False
+        return True
+
+    def _sum_of_rates(self) -> float:
+        """Return the sum of both bases' error rates in this visit."""
+        total = 0.0
+        for basis in range(2):
+            both = Side()
+            for side in self._sides.values():
+                both.matched[basis] += side.matched[basis]
+                both.errors[basis] += side.errors[basis]
+            total += both.rate(basis)[0]
+        return total
 
     def _slope(self, basis: int) -> tuple[float, float]:
         """Return the slope of a basis' error rate per rad, and its variance."""

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.polarization import MAX_QBER, MISALIGNMENT, Loop, simulate
+from drivers.sim.optics.polarization import rotation
 from drivers.sim.optics.polarization import squeezers as turn_of
 from qkdd.base.light import LightPlan
 from qkdd.network.expect import HonestLink
@@ -13,6 +14,8 @@ from qkdd.station.holder import EXCURSION_RAD, PolarizationHolder, Squeezers
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
 BRIGHT = {"key_per_s": 7000.0, "test_per_s": 250.0}
+FAINT = {"key_per_s": 2156.0, "test_per_s": 78.0}
+"""The default link at half its pulse rate."""
 
 
 def test_a_fibre_at_rest_costs_next_to_nothing_but_the_excursion() -> None:
@@ -97,6 +100,24 @@ def test_a_run_that_is_not_found_is_looked_for_at_the_last_good_voltages_first()
         tried.append(loop.holder.centre_mv)
     assert tried[0::2] == [good] * 4
     assert len({good, *tried[1::2]}) == 5  # a quarter of a turn with each channel
+
+
+def seconds_too_bad_after_a_bend(seed: int) -> int:
+    """Somebody turns the fibre far, and lets go after six seconds."""
+    loop = Loop(seed, drift=0.0005, **FAINT)
+    loop.run(300)
+    rng = np.random.default_rng(seed)
+    axis = rng.standard_normal(3)
+    bend = rotation(axis * rng.uniform(0.8, 3.1) / np.linalg.norm(axis))
+    loop.turn_fibre(bend)
+    loop.run(6)
+    loop.turn_fibre(bend.T)
+    (bad,) = np.nonzero(loop.run(120).max(axis=1) > MAX_QBER)
+    return int(bad[-1]) + 1 if bad.size else 0
+
+
+def test_when_a_bent_fibre_is_let_go_the_last_good_voltages_are_looked_at() -> None:
+    assert max(seconds_too_bad_after_a_bend(seed) for seed in range(1, 10)) <= 6
 
 
 def test_two_hours_of_a_buried_cable_leave_the_key_that_was_promised() -> None:
