@@ -131,8 +131,8 @@ async def ask_status(path: Path) -> bytes | None:
     async with stream:
         try:
             await stream.send_eof()
+            while received := await stream.receive_some():
+                text += received
         except trio.BrokenResourceError:
-            return None
-        while received := await stream.receive_some():
-            text += received
+            return None  # it has just died
     return text or None
