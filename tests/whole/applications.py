@@ -98,6 +98,8 @@ class Applications:
                 status, text = await client.request("POST", target, body.encode())
         except (trio.BrokenResourceError, OSError) as error:
             raise NoAnswer(str(error)) from error
+        except trio.TooSlowError as error:
+            raise NoAnswer(f"no answer within {REQUEST_TIMEOUT_S:g} s") from error
         finally:
             idle.append(client)
         if status != 200:

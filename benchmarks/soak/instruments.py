@@ -1,0 +1,49 @@
+"""Bad days of instruments, by orders to the laboratory's control socket."""
+
+from functools import partial
+
+import trio
+
+from benchmarks.soak.bad_day import Kind, Scene
+from drivers.sim.control import FaultOrder
+from drivers.sim.mishaps import FaultKind
+from qkdd.cli.demo.files import LINK
+
+OF_THE_LIGHT = ("laser", "attenuator", "encoder", "tagger")
+HELPERS = ("polarization",)
+"""Without them the light goes on."""
+
+
+async def fault(
+    scene: Scene, kind: FaultKind, instruments: tuple[str, ...], *, longest_s: float = 6.0
+) -> str:
+    """Have one of ``instruments`` be at fault for some time."""
+    instrument = scene.dice.choice(instruments)
+    seconds = scene.dice.uniform(1.5, longest_s)
+    await scene.order(FaultOrder(LINK, instrument, kind, seconds))
+    await trio.sleep(seconds)
+    return f"{instrument}: {kind} for {seconds:.1f} s"
+
+
+def kind(
+    name: str, what: FaultKind, instruments: tuple[str, ...], *, keeps_light: bool = False
+) -> Kind:
+    return Kind(name, partial(fault, kind=what, instruments=instruments), keeps_light)
+
+
+KINDS = (
+    *(kind(f"{one}-unplugged", "unplugged", (one,)) for one in OF_THE_LIGHT),
+    kind("half-reply", "half-reply", OF_THE_LIGHT),
+    kind("power-off", "off", OF_THE_LIGHT),
+    kind("silence", "silent", OF_THE_LIGHT),
+    kind("late-reply", "late", OF_THE_LIGHT),
+    kind("garbage", "noise", OF_THE_LIGHT),
+    kind("stranger", "stranger", OF_THE_LIGHT),
+    kind("slip", "slip", ("tagger",)),
+    kind("tagger-overflow", "overflow", ("tagger",)),
+    kind("encoder-fault", "stops", ("encoder",)),
+    kind("interlock", "interlock", ("laser",)),
+    kind("controller-unplugged", "unplugged", HELPERS, keeps_light=True),
+    kind("controller-garbage", "noise", HELPERS, keeps_light=True),
+    kind("controller-off", "off", HELPERS, keeps_light=True),
+)

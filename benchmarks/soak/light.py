@@ -1,0 +1,82 @@
+"""Bad days of the light: dark, attacked, turned."""
+
+from functools import partial
+
+import trio
+
+from benchmarks.soak.bad_day import Kind, Scene, WentWrong
+from drivers.sim.config import Attack
+from drivers.sim.control import AttackOrder, DarkOrder, KickOrder
+from qkdd.cli.demo.files import LINK
+
+UNDER_WAY_S = 8.0
+"""A block of 4 s of honest light may have ended, wait for the one before, and be committed."""
+ATTACK_S = 16.0
+STOPS_KEY = (
+    "intercept-resend",
+    "photon-number-splitting",
+    "blinding-naive",
+    "blinding-careful",
+    "time-shift",
+    "after-gate",
+    "dead-time",
+    "qrng-bias",
+)
+"""At full strength: docs/security.md, "Monitors of the receiver"."""
+SMALL_KICK_RAD, LARGE_KICK_RAD = (0.1, 0.3), (0.8, 3.1)
+
+
+async def dark(scene: Scene) -> str:
+    seconds = scene.dice.uniform(1.0, 8.0)
+    await scene.order(DarkOrder(LINK, seconds))
+    await trio.sleep(seconds)
+    return f"fibre cut for {seconds:.1f} s"
+
+
+async def attack(scene: Scene, name: str) -> str:
+    """Attack every pulse; no key may come of light that was attacked."""
+    await scene.order(AttackOrder(Attack(kind=name, fraction=1.0)))  # type: ignore[arg-type]
+    try:
+        await trio.sleep(UNDER_WAY_S)
+        before = scene.eyes.distilled_bits()
+        await trio.sleep(ATTACK_S - UNDER_WAY_S)
+        made = scene.eyes.distilled_bits() - before
+    finally:
+        await scene.order(AttackOrder(None))
+    if made > 0:
+        raise WentWrong(f"{made} bits of key were made under {name}")
+    return f"{name} on every pulse for {ATTACK_S:.0f} s"
+
+
+def turn(scene: Scene, bounds_rad: tuple[float, float]) -> tuple[float, float, float]:
+    axis = [scene.dice.gauss(0.0, 1.0) for _ in range(3)]
+    size = scene.dice.uniform(*bounds_rad) / sum(x * x for x in axis) ** 0.5
+    return (axis[0] * size, axis[1] * size, axis[2] * size)
+
+
+async def kick(scene: Scene) -> str:
+    """Somebody moves a patch cord a little, and it stays so."""
+    kicked = turn(scene, SMALL_KICK_RAD)
+    await scene.order(KickOrder(LINK, kicked))
+    return f"polarisation turned by {shown(kicked)} rad for good"
+
+
+async def bend(scene: Scene) -> str:
+    """Somebody bends a patch cord, and lets go."""
+    bent = turn(scene, LARGE_KICK_RAD)
+    await scene.order(KickOrder(LINK, bent))
+    seconds = await scene.last(1.0, 5.0)
+    await scene.order(KickOrder(LINK, (-bent[0], -bent[1], -bent[2])))
+    return f"polarisation turned by {shown(bent)} rad, and back after {seconds:.1f} s"
+
+
+def shown(turned: tuple[float, float, float]) -> str:
+    return "(" + ", ".join(f"{angle:.2f}" for angle in turned) + ")"
+
+
+KINDS = (
+    Kind("fibre-dark", dark),
+    *(Kind(f"attack-{name}", partial(attack, name=name)) for name in STOPS_KEY),
+    Kind("polarisation-kicked", kick, keeps_light=True),
+    Kind("polarisation-bent", bend),
+)
