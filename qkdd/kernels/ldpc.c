@@ -261,16 +261,16 @@ AVX512BW static inline __m512i lookup_avx512bw(const __m512i *table, __m512i ind
 /* the magnitude for a sum: two entries of the inverse table lie in each uint16 */
 AVX512BW static inline __m512i magnitude_avx512bw(const __m512i *inverse, __m512i rest)
 {
-    const __m512i most = _mm512_set1_epi16(127), eight = _mm512_set1_epi16(8);
-    const __m512i coarse = _mm512_min_epu16(_mm512_srli_epi16(rest, 5), most);
-    const __mmask32 large = _mm512_cmpgt_epu16_mask(rest, most);
-    const __m512i index = _mm512_mask_mov_epi16(rest, large, coarse);
+    const __m512i most = _mm512_set1_epi16(127), end = _mm512_set1_epi16(4095);
+    const __m512i at = _mm512_min_epu16(rest, end);
+    const __mmask32 large = _mm512_cmpgt_epu16_mask(at, most);
+    const __m512i index = _mm512_mask_srli_epi16(at, large, at, 5);
+    const __mmask32 odd = _mm512_test_epi16_mask(index, _mm512_set1_epi16(1));
     const __m512i half = _mm512_srli_epi16(index, 1);
     const __m512i pair =
         _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(inverse[0], half, inverse[1]), large,
                               _mm512_permutex2var_epi16(inverse[2], half, inverse[3]));
-    const __m512i odd = _mm512_and_si512(_mm512_slli_epi16(index, 3), eight);
-    return _mm512_and_si512(_mm512_srlv_epi16(pair, odd), most);
+    return _mm512_and_si512(_mm512_mask_srli_epi16(pair, odd, pair, 8), most);
 }
 
 /* What turn_row_avx512 does, for processors that permute words across a register but not bytes:

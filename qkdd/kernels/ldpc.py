@@ -4,7 +4,8 @@ Integers only, so that every variant of the C kernel and the twin give the same 
 the 8-bit log-likelihoods is the caller's: it comes in through the ``phi`` and ``inverse`` tables.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +76,6 @@ class Graph:
     row_start: Int32
     columns: Int32
     shifts: Int32
-    turns: tuple[Int32, Int32, Int32] = field(init=False)
-    """The C kernel's layout: where to read, turns of columns after a pass, rotation per column."""
 
     def __post_init__(self) -> None:
         z, edges = self.z, self.columns.size
@@ -88,12 +87,33 @@ class Graph:
             raise ValueError(f"a shift is outside 0..{z - 1}")
         if edges and not (self.columns.min() >= 0 and self.columns.max() < self.n_columns):
             raise ValueError(f"a column is outside 0..{self.n_columns - 1}")
-        for first, last in zip(self.row_start, self.row_start[1:], strict=False):
-            if last <= first:
-                raise ValueError(f"a row has {last - first} circulants")
-            if np.unique(self.columns[first:last]).size != last - first:
-                raise ValueError("a row lists a column twice")
-        object.__setattr__(self, "turns", _turns(self))
+        widths = np.diff(self.row_start)
+        if widths.size and widths.min() < 1:
+            raise ValueError(f"a row has {widths.min()} circulants")
+        rows = np.repeat(np.arange(widths.size), widths)
+        if np.unique(rows * self.n_columns + self.columns).size != edges:
+            raise ValueError("a row lists a column twice")
+
+    @cached_property
+    def turns(self) -> tuple[Int32, Int32, Int32]:
+        """The decoder's layout: where to read, turns of columns after a pass, rotation per column.
+
+        See the note in ldpc.c: a column lies as the row that last wrote it saw it.
+        """
+        by_column = np.argsort(self.columns, kind="stable")
+        column = self.columns[by_column]
+        lies = np.roll(self.shifts[by_column], 1)
+        begins = np.flatnonzero(np.diff(column, prepend=-1))
+        ends = np.append(begins[1:], column.size) - 1
+        rotation = np.zeros(self.n_columns, np.int32)
+        rotation[column[ends]] = self.shifts[by_column[ends]]
+        lies[begins] = rotation[column[begins]]  # the pass before ended so
+        turn = np.empty_like(self.shifts)
+        turn[by_column] = self.shifts[by_column] - lies
+        groups = np.arange(0, self.z, GROUP, dtype=np.int32)
+        reads = (turn[:, None] + groups) % self.z + self.columns[:, None] * (self.z + GROUP)
+        end_turn = (self.shifts - rotation[self.columns]) % self.z
+        return reads.astype(np.int32), end_turn.astype(np.int32), rotation
 
     @property
     def n_rows(self) -> int:
@@ -116,21 +136,6 @@ class Graph:
     def n_messages(self) -> int:
         """One for each bit of each check."""
         return self.columns.size * self.z
-
-
-def _turns(graph: Graph) -> tuple[Int32, Int32, Int32]:
-    """See the layout note in ldpc.c: a column lies as the row that last wrote it saw it."""
-    rotation = np.zeros(graph.n_columns, np.int32)
-    rotation[graph.columns] = graph.shifts  # the last row to write wins
-    turn = np.empty(graph.columns.size, np.int32)
-    lies = rotation.copy()
-    for edge, (column, shift) in enumerate(zip(graph.columns, graph.shifts, strict=True)):
-        turn[edge] = (shift - lies[column]) % graph.z
-        lies[column] = shift
-    at = (turn[:, None] + np.arange(0, graph.z, GROUP, dtype=np.int32)) % graph.z
-    reads = graph.columns[:, None] * (graph.z + GROUP) + at
-    end_turn = ((graph.shifts - rotation[graph.columns]) % graph.z).astype(np.int32)
-    return reads.astype(np.int32), end_turn, rotation
 
 
 def syndrome(graph: Graph, bits: Bytes) -> Bytes:

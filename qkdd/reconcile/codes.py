@@ -82,7 +82,7 @@ def _code(
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)  # both ends of a relay, every round of a code, and the next code
 def graph(code: Code, first_row: int, last_row: int) -> Graph:
     """Return rows ``first_row <= i < last_row`` of a code."""
     start, stop = code.row_start[first_row], code.row_start[last_row]
