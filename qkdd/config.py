@@ -7,7 +7,6 @@ service manager has put it.
 
 import math
 import os
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +33,8 @@ from qkdd.station.settings import ReceiverSettings, TransmitterSettings
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 MAX_PORT = 65_535
+MAX_SOCKET_BYTES = 107
+"""Of the path of a Unix socket (unix(7): sun_path, less its closing zero)."""
 CREDENTIALS = "$CREDENTIALS_DIRECTORY"
 Address = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}$")]
 
@@ -226,17 +227,25 @@ def check_carries(link: Link, lanes: tuple[Lane, ...], lane: Lane) -> None:
 def mistakes(path: Path, *, files: bool = True) -> list[str]:
     """Every mistake of the file ``path``, one line each: where, what it is, what is allowed."""
     try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        return [f"cannot read {path}: {error}"]
-    except tomllib.TOMLDecodeError as error:
-        return [f"{path} is not TOML: {error}"]
+        table = toml.read(path)
+    except ConfigError as error:
+        return [str(error)]
+    return _mistakes(table, path, files=files)
+
+
+def _mistakes(table: dict[str, object], path: Path, *, files: bool) -> list[str]:
     found = list(toml.mistakes(table, Relay))
     if found:
         return found
+    relay = _placed(toml.convert(table, Relay), path.parent)
+    socket = os.fsencode(relay.node.status_socket)
+    if len(socket) > MAX_SOCKET_BYTES:
+        return [
+            f"node.status_socket: {relay.node.status_socket} has {len(socket)} bytes, at most "
+            f"{MAX_SOCKET_BYTES} are allowed"
+        ]
     if not files:
         return []
-    relay = _placed(toml.convert(table, Relay), path.parent)
     return [
         f"{where}: no such file {file}"
         for where, file in _files(relay)
@@ -254,10 +263,11 @@ def load(path: Path, *, files: bool = True) -> Relay:
     ConfigError
         Naming every mistake.
     """
-    found = mistakes(path, files=files)
+    table = toml.read(path)
+    found = _mistakes(table, path, files=files)
     if found:
-        raise ConfigError(f"{path}: {len(found)} mistake(s)\n" + "\n".join(f"  {m}" for m in found))
-    return _placed(toml.convert(tomllib.loads(path.read_text()), Relay), path.parent)
+        raise toml.refusal(path, found)
+    return _placed(toml.convert(table, Relay), path.parent)
 
 
 def is_credential(path: Path) -> bool:

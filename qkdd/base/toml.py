@@ -1,16 +1,40 @@
 """Read a TOML table into a msgspec struct and name *every* mistake, not only the first."""
 
+import tomllib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from qkdd.base.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
 Kind: TypeAlias = Any
 """A type annotation, as msgspec reads it; Python has no type for that."""
 
 _SHOWN = 60
+
+
+def read(path: Path) -> dict[str, object]:
+    """Read the file ``path``; ConfigError if there is no TOML in it."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: byte {error.start} is no UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def refusal(path: Path, found: Sequence[str]) -> ConfigError:
+    """Make the error that names every mistake of the file ``path``: one in one line."""
+    if len(found) == 1:
+        return ConfigError(f"{path}: {found[0]}")
+    lines = "".join(f"\n  {line}" for line in found)
+    return ConfigError(f"{path}: {len(found)} mistakes{lines}")
 
 
 def mistakes(value: object, kind: Kind, path: str = "") -> Iterator[str]:

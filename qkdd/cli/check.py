@@ -7,7 +7,7 @@ import click
 from qkdd.config import mistakes
 
 
-@click.command()
+@click.command(short_help="Name every mistake of a configuration.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 def check(config: Path) -> None:
     """Read CONFIG and name every mistake: where, what it says, what is allowed.

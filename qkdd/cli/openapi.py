@@ -14,7 +14,7 @@ def text() -> bytes:
     return msgspec.json.format(msgspec.json.encode(document(version("qkdd"))), indent=1) + b"\n"
 
 
-@click.command()
+@click.command(short_help="Write the OpenAPI description of key delivery.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def openapi(file: Path) -> None:
     """Write the OpenAPI 3.1 description of key delivery to FILE.

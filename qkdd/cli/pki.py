@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from qkdd.cli.failure import failed
 from qkdd.net.pki import DEFAULT_HOSTS, Authority
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -20,13 +21,19 @@ def _names(_context: click.Context, _parameter: click.Parameter, names: tuple[st
     return names
 
 
-@click.command()
+@click.command(short_help="Make test certificates, and revoke them.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--node", "nodes", multiple=True, callback=_names, help="A relay; repeatable.")
 @click.option("--sae", "saes", multiple=True, callback=_names, help="An application; repeatable.")
 @click.option("--host", "hosts", multiple=True, help="Host name or address of the relays.")
 @click.option("--revoke", multiple=True, callback=_names, help="Takes one back; repeatable.")
-@click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650))
+@click.option(
+    "--days",
+    default=365,
+    show_default=True,
+    type=click.IntRange(1, 3650),
+    help="How long they are valid.",
+)
 def pki(
     folder: Path,
     nodes: tuple[str, ...],
@@ -54,5 +61,5 @@ def pki(
             issued = authority.issue_sae(sae, now=now, days=days)
             click.echo(f"sae {sae}: {issued.certificate}")
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     click.echo(f"authority: {authority.certificate}")

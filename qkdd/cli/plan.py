@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed
 from qkdd.network.laid_out import lay_out
 from qkdd.network.plan import LanePlan, LinkPlan, Plan, plan_network
 from qkdd.network.read import load
@@ -15,7 +16,7 @@ from qkdd.network.read import load
 PIPED_COLUMNS = 160
 
 
-@click.command()
+@click.command(short_help="Reckon a whole network through on paper.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as one JSON object.")
 def plan(file: Path, *, as_json: bool) -> None:
@@ -28,7 +29,7 @@ def plan(file: Path, *, as_json: bool) -> None:
     try:
         result = plan_network(lay_out(load(file)))
     except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:

@@ -12,6 +12,7 @@ from qkdd.base.durable import sync_folder
 from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
+from qkdd.cli.failure import failed
 from qkdd.config import Relay, load
 from qkdd.keys.destroy import destroy_file
 from qkdd.keys.layout import Role
@@ -26,13 +27,13 @@ MAX_LANE_BYTES = 1024 * 1024
 """All of a lane's pads are in memory; it renews them itself."""
 
 
-@click.group()
+@click.group(short_help="Make and install pre-shared keys.")
 def psk() -> None:
     """Make and install the pre-shared key with which two neighbours, or the two ends of a lane,
     first authenticate."""
 
 
-@psk.command()
+@psk.command(short_help="Write a fresh random key to a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--bytes",
@@ -40,6 +41,7 @@ def psk() -> None:
     default=DEFAULT_BYTES,
     show_default=True,
     type=click.IntRange(MIN_BYTES, MAX_BYTES),
+    help="Length of the key.",
 )
 def make(file: Path, n_bytes: int) -> None:
     """Write a fresh random key to FILE, readable by its owner only; an existing FILE stays.
@@ -67,7 +69,7 @@ def _random(n_bytes: int) -> Secret:
     return secret
 
 
-@psk.command()
+@psk.command(short_help="Install a key for a link or a lane.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("words", nargs=-1, metavar="[LINK] FILE")
 @click.option("--lane", help="Install an end-to-end key for this lane, instead of a link's.")
@@ -95,7 +97,7 @@ def install(
         if not keep:
             destroy_file(file)
     except (ConfigError, StoreError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     click.echo(said)
 
 

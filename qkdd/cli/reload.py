@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed
 from qkdd.cli.status import ask
 from qkdd.config import load
 from qkdd.daemon.status import Answer
@@ -13,11 +14,12 @@ from qkdd.daemon.status import Answer
 TIMEOUT_S = 20.0
 
 
-@click.command()
+@click.command(short_help="Take over new certificates, lists and settings.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 def reload(config: Path) -> None:
     """Have the running relay of CONFIG take over certificates, key, authority, revocation list
-    and all of [delivery] but its address; links and light go on.
+    and all of [delivery] but its address; links and light go on. New settings of a link's light
+    are taken over with the next session that both ends have them in.
 
     Exit status: 0 taken over, 1 refused: all stays as it was (the reason is on stderr), 2 usage.
     """
@@ -25,7 +27,7 @@ def reload(config: Path) -> None:
         text = ask(load(config, files=False).node.status_socket, "reload", timeout_s=TIMEOUT_S)
         answer = msgspec.json.decode(text, type=Answer)
     except (ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     except msgspec.DecodeError as error:
         raise click.ClickException(
             f"the relay ended in the middle of its answer: {error}"

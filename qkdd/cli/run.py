@@ -9,7 +9,7 @@ import click
 from qkdd.base.errors import ConfigError, EntropyFailed, StoreError
 
 
-@click.command()
+@click.command(short_help="Run a relay until SIGTERM or SIGINT.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 def run(config: Path) -> None:
     """Run the relay that CONFIG describes, until SIGTERM or SIGINT.

@@ -8,6 +8,7 @@ import click
 import trio
 
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed
 from qkdd.config import Relay, load
 from qkdd.station.darken import Darkened, darken
 from qkdd.station.settings import TransmitterSettings
@@ -15,7 +16,7 @@ from qkdd.station.settings import TransmitterSettings
 BOARD_KEY_BYTES = 32
 
 
-@click.command()
+@click.command(short_help="Switch every light of a dead relay off.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 def safe(config: Path) -> None:
     """Switch off laser, shutter and state encoder of every transmitter in CONFIG.
@@ -27,7 +28,7 @@ def safe(config: Path) -> None:
     try:
         relay = load(config, files=False)
     except (ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     results = trio.run(_darken_all, relay)
     for link, one in results:
         word = one.state if one.trouble is None else f"NOT DARKENED: {one.trouble}"
@@ -67,10 +68,13 @@ def _read_board_key(path: Path) -> bytes:
 
 
 def _is_served(path: Path) -> bool:
+    """Tell whether a relay may run: also one that hangs, or is another user's."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(1.0)
         try:
             asking.connect(str(path))
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             return False
+        except OSError:
+            return True
     return True

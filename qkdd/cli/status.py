@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed, reason
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
@@ -15,7 +16,7 @@ from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 TIMEOUT_S = 5.0
 
 
-@click.command()
+@click.command(short_help="Ask a running relay how its links are.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="The whole snapshot as one JSON object.")
 def status(config: Path, *, as_json: bool) -> None:
@@ -27,7 +28,7 @@ def status(config: Path, *, as_json: bool) -> None:
         text = ask(load(config, files=False).node.status_socket)
         relay = msgspec.json.decode(text, type=RelaySnapshot)
     except (ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     except msgspec.DecodeError as error:
         raise click.ClickException(
             f"the relay ended in the middle of its answer, or is of another version: {error}"
@@ -52,12 +53,18 @@ def ask(path: Path, word: str = "", *, timeout_s: float = TIMEOUT_S) -> bytes:
         try:
             asking.connect(str(path))
         except OSError as error:
-            raise OSError(f"no relay answers at {path}: {error.strerror}") from error
-        with suppress(BrokenPipeError, ConnectionResetError):  # then the answer is cut short
-            asking.sendall(word.encode())
-            asking.shutdown(socket.SHUT_WR)
-        while received := asking.recv(65_536):
-            text += received
+            raise OSError(f"no relay answers at {path}: {reason(error)}") from error
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # then the answer is cut short
+                asking.sendall(word.encode())
+                asking.shutdown(socket.SHUT_WR)
+            while received := asking.recv(65_536):
+                text += received
+        except TimeoutError as error:
+            raise OSError(
+                f"the relay at {path} has not answered for {timeout_s:g} s: is it stopped or "
+                "overloaded? systemctl status, and the journal"
+            ) from error
     return text
 
 

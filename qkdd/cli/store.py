@@ -7,15 +7,16 @@ import msgspec
 
 from qkdd.base.errors import ConfigError, StoreError
 from qkdd.base.ids import NodeId
+from qkdd.cli.failure import failed
 from qkdd.config import load
 
 
-@click.group()
+@click.group(short_help="Compare key stores without seeing a key.")
 def store() -> None:
     """Look into a relay's key store; no key is ever shown."""
 
 
-@store.command()
+@store.command(short_help="Print a keyed digest of what is left.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--lanes", is_flag=True, help="READY keys of lanes, instead of blocks of links.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for comparing two relays.")
@@ -39,7 +40,7 @@ def digest(config: Path, *, lanes: bool, as_json: bool) -> None:
             halves = [] if lanes else read_digests(place, master_key, node)
             windows = read_lane_digests(place, master_key, node) if lanes else []
     except (ConfigError, StoreError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     if as_json:
         click.echo(msgspec.json.encode([*halves, *windows]))
         return

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed
 from qkdd.cli.status import ask
 from qkdd.config import load
 from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
@@ -21,12 +22,18 @@ LOW_HOURS, OUT_HOURS = 2.0, 0.25
 PIPED_COLUMNS = 200
 
 
-@click.command()
+@click.command(short_help="Show the links of a running relay, live.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--every", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600.0))
+@click.option(
+    "--every",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600.0),
+    help="Seconds from one screen to the next.",
+)
 @click.option("--once", is_flag=True, help="One screen, and out; so too if stdout is no terminal.")
 def top(config: Path, *, every: float, once: bool) -> None:
-    """Show the links of the relay of CONFIG until Ctrl-C; EVERY is in seconds.
+    """Show the links of the relay of CONFIG until Ctrl-C.
 
     A relay that stops is waited for.
     Exit status: 0 shown, 1 (with --once) the relay does not answer, 2 usage.
@@ -34,13 +41,15 @@ def top(config: Path, *, every: float, once: bool) -> None:
     try:
         path = load(config, files=False).node.status_socket
     except (ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_COLUMNS)
     if once or not console.is_terminal:
         answer = look(path)
         if isinstance(answer, str):
             raise click.ClickException(answer)
-        console.print(screen(answer), width=None if console.is_terminal else PIPED_COLUMNS)
+        console.print(screen(answer))
         return
     try:
         with Live(screen(look(path)), console=console, screen=True, auto_refresh=False) as live:

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed, reason
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load
 from qkdd.daemon.audit import append_once
@@ -19,10 +20,12 @@ from qkdd.daemon.status import Answer
 from qkdd.daemon.zeroise import Destroyed, destroy_keys, destroyed
 
 UCRED = struct.Struct("3i")
+LISTENING = "00010000"
+"""__SO_ACCEPTCON among the flags of /proc/net/unix."""
 ANSWER_TIMEOUT_S, END_TIMEOUT_S = 5.0, 10.0
 
 
-@click.command()
+@click.command(short_help="Destroy every key of a relay for ever.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--also",
@@ -41,15 +44,29 @@ def zeroise(config: Path, *, also: tuple[Path, ...], yes: bool) -> None:
     try:
         relay = load(config, files=False)
     except (ConfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     if not yes:
-        click.confirm(f"Destroy all keys of relay {relay.node.id} for ever?", abort=True)
-    click.echo(_end_relay(relay))
+        _confirm(relay.node.id)
+    left = []
+    try:
+        click.echo(_end_relay(relay))
+    except OSError as error:
+        left.append(f"the keys in the relay's memory ({reason(error)})")
     done = [*destroy_keys(relay), *(destroyed(path) for path in also)]
     for one in done:
         click.echo(f"{one.path}: {_word(one)}")
-    if left := [f"{one.path} ({one.trouble})" for one in done if one.trouble is not None]:
+    left += [f"{one.path} ({one.trouble})" for one in done if one.trouble is not None]
+    if left:
         raise click.ClickException(f"not destroyed: {', '.join(left)}")
+
+
+def _confirm(node: str) -> None:
+    try:
+        sure = click.confirm(f"Destroy all keys of relay {node} for ever?")
+    except click.Abort as error:  # no terminal: whoever scripts this says --yes
+        raise click.ClickException("not confirmed, nothing is destroyed; --yes does it") from error
+    if not sure:
+        raise click.ClickException("not confirmed, nothing is destroyed")
 
 
 def _word(one: Destroyed) -> str:
@@ -59,11 +76,17 @@ def _word(one: Destroyed) -> str:
 
 
 def _end_relay(relay: Relay) -> str:
-    """Have a running relay destroy its keys and end, or kill it; say what was done."""
+    """Have a running relay destroy its keys and end, or kill it; say what was done.
+
+    Raises
+    ------
+    OSError
+        If a relay may run that could not be reached: nothing is known of its memory then.
+    """
     path = relay.node.status_socket
     try:
         process = os.pidfd_open(_listener(path))
-    except OSError:
+    except (FileNotFoundError, ConnectionRefusedError, ProcessLookupError):
         with suppress(OSError):
             append_once(relay.store.path, "zeroise", what="no relay runs here")
         return "no relay runs here"
@@ -84,7 +107,25 @@ def _listener(path: Path) -> int:
     """Process ID of whoever listens at a Unix socket, also of one that hangs (unix(7))."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(ANSWER_TIMEOUT_S)
-        asking.connect(str(path))
+        try:
+            asking.connect(str(path))
+        except BlockingIOError:  # it hangs, and others have asked until no more can wait
+            return _holder(path)
         credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
         pid: int = UCRED.unpack(credentials)[0]
         return pid
+
+
+def _holder(path: Path) -> int:
+    """Process ID of who has the listening socket open, by /proc (unix(7), proc(5))."""
+    inodes = {
+        words[6]
+        for words in map(str.split, Path("/proc/net/unix").read_text().splitlines()[1:])
+        if words[7:] == [str(path)] and words[3] == LISTENING
+    }
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        with suppress(OSError):  # another user's, or ended in this moment
+            if any(os.readlink(one) in wanted for one in folder.iterdir()):
+                return int(folder.parent.name)
+    raise PermissionError(f"whoever listens at {path} hangs, and is not ours: ask as root")

@@ -1,7 +1,6 @@
 """Read a network file, and name every mistake in it, not only the first."""
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import msgspec
 
 from qkdd.amplify.length import check_source
 from qkdd.base import toml
-from qkdd.base.errors import ConfigError
 from qkdd.frames.settings import check_light
 from qkdd.network.laid_out import MAX_NAME, laid_link, link_name, part_of, sae_at
 from qkdd.network.settings import Link, Network
@@ -24,15 +22,10 @@ def load(path: Path) -> Network:
     ConfigError
         Naming every mistake.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    table = toml.read(path)
     found = mistakes(table)
     if found:
-        raise ConfigError(f"{path}: {len(found)} mistake(s)\n" + "\n".join(f"  {m}" for m in found))
+        raise toml.refusal(path, found)
     return toml.convert(table, Network)
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
 from cryptography import x509
 
-from qkdd.cli.__main__ import main
 from qkdd.daemon.status import LinkStatus, RelaySnapshot
 from qkdd.net.revocation import read_crls
+from tests.cli.commands import run
 
 CONFIG = """
 [node]
@@ -37,13 +36,6 @@ role = "receiver"
 connect = "127.0.0.1:9"
 receiver.tagger = { model = "s15-tdc1", resource = "tcp://127.0.0.1:9" }
 """
-
-
-def run(*words: object) -> Result:
-    done = CliRunner().invoke(main, [str(word) for word in words])
-    if not isinstance(done.exception, SystemExit | None):
-        raise done.exception
-    return done
 
 
 @pytest.fixture

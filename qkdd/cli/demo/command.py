@@ -50,13 +50,42 @@ class AttackType(click.ParamType[tuple[str, float]]):
         return kind, fraction
 
 
-@click.command()
-@click.option("--seconds", default=120.0, show_default=True, type=click.FloatRange(5, 1e7))
-@click.option("--km", default=50.0, show_default=True, type=click.FloatRange(0, 300))
-@click.option("--pulse-mhz", default=100.0, show_default=True, type=click.FloatRange(1, 150))
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
+@click.command(short_help="Run two relays and a simulated link on this machine.")
+@click.option(
+    "--seconds",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(5, 1e7),
+    help="How long it goes on.",
+)
+@click.option(
+    "--km",
+    default=50.0,
+    show_default=True,
+    type=click.FloatRange(0, 300),
+    help="Length of the fibre.",
+)
+@click.option(
+    "--pulse-mhz",
+    default=100.0,
+    show_default=True,
+    type=click.FloatRange(1, 150),
+    help="Pulse rate of the link.",
+)
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 2**63 - 1),
+    help="Of the simulated laboratory.",
+)
 @click.option("--attack", type=AttackType(), help="intercept-resend[:FRACTION of the pulses]")
-@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where everything is written; a new folder in /tmp otherwise.",
+)
 @click.option("--keep", is_flag=True, help="Leave everything running at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Progress on stderr, the summary as JSON.")
 def demo(

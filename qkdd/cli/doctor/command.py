@@ -8,16 +8,17 @@ import msgspec
 
 from qkdd.base.errors import ConfigError
 from qkdd.cli.doctor.files import check_files
-from qkdd.cli.doctor.finding import LEVELS, Finding, ok, trouble, worst
+from qkdd.cli.doctor.finding import LEVELS, Finding, ok, trouble, warning, worst
 from qkdd.cli.doctor.host import check_host
 from qkdd.cli.doctor.relay import check_kernels, check_relay
+from qkdd.cli.failure import reason
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load, mistakes
 from qkdd.daemon.kernels import kernel_backends
 from qkdd.daemon.status import RelaySnapshot
 
 
-@click.command()
+@click.command(short_help="Examine relay, files and host; each fault with its cure.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object.")
 @click.pass_context
@@ -49,25 +50,27 @@ def examine(config: Path) -> list[Finding]:
         relay = load(config, files=False)
     except ConfigError:
         return [*found, *check_host(None), check_kernels(kernel_backends())]
-    snapshot = _snapshot(relay, found)
+    snapshot, silence = _snapshot(relay)
     backends = kernel_backends() if snapshot is None else snapshot.kernels
     return [
         *found,
         *check_files(relay, datetime.datetime.now(datetime.UTC)),
         *check_host(None if snapshot is None else snapshot.pid),
         check_kernels(backends),
-        *check_relay(snapshot, relay.store.auth_floor_bytes),
+        *((silence,) if silence is not None else ()),
+        *(() if snapshot is None else check_relay(snapshot, relay.store.auth_floor_bytes)),
     ]
 
 
-def _snapshot(relay: Relay, found: list[Finding]) -> RelaySnapshot | None:
+def _snapshot(relay: Relay) -> tuple[RelaySnapshot | None, Finding | None]:
+    """Ask the relay; or say why it does not answer, which may be right: it need not run."""
     try:
-        return msgspec.json.decode(ask(relay.node.status_socket), type=RelaySnapshot)
-    except OSError:
-        return None
+        return msgspec.json.decode(ask(relay.node.status_socket), type=RelaySnapshot), None
+    except OSError as error:
+        cure = "systemctl status; ask as the relay's user, or root"
+        return None, warning("relay", reason(error), cure)
     except msgspec.DecodeError as error:
-        found.append(trouble("relay", f"its answer is not ours: {error}", "the same release?"))
-        return None
+        return None, trouble("relay", f"its answer is not ours: {error}", "the same release?")
 
 
 def _line(one: Finding) -> str:

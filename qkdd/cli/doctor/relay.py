@@ -11,11 +11,8 @@ REASONS = 'docs/operating.md, "States of a link"'
 REKEY = 'light, or docs/operating.md, "Re-keying a link"'
 
 
-def check_relay(relay: RelaySnapshot | None, auth_floor_bytes: int) -> Iterator[Finding]:
-    """Yield what the relay says of itself; None if it does not answer."""
-    if relay is None:
-        yield warning("relay", "none answers at the status socket", "systemctl status; qkdd run")
-        return
+def check_relay(relay: RelaySnapshot, auth_floor_bytes: int) -> Iterator[Finding]:
+    """Yield what the relay says of itself."""
     yield ok("relay", f"pid {relay.pid}, up {relay.uptime_s:.0f} s")
     for link in relay.links:
         yield _state(link)

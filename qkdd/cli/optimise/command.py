@@ -10,6 +10,7 @@ import msgspec
 from qkdd import config as configuration
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base.errors import ConfigError
+from qkdd.cli.failure import failed
 from qkdd.cli.optimise import plots
 from qkdd.cli.optimise.answer import (
     Answer,
@@ -39,7 +40,7 @@ TELL_EVERY = 200
 """Tries between two lines of progress on a terminal."""
 
 
-@click.command()
+@click.command(short_help="Choose the settings of a link that was measured.")
 @click.option(
     "--loss-db",
     type=Number(0, 100),
@@ -215,7 +216,7 @@ def _configured(
     try:
         links = configuration.load(path, files=False).links
     except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+        raise failed(error) from error
     wanted = [one for one in links if name in (None, one.name)]
     if len(wanted) != 1:
         names = ", ".join(one.name for one in links)

@@ -18,14 +18,33 @@ from qkdd.network.laid_out import LaidOut, lay_out
 from qkdd.network.read import load
 
 
-@click.command()
+@click.command(short_help="Run a whole network on this machine.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--relays", type=click.IntRange(2), help="Only the first so many nodes of FILE.")
-@click.option("--seconds", default=120.0, show_default=True, type=click.FloatRange(5, 1e7))
-@click.option("--labs", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--seconds",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(5, 1e7),
+    help="How long it goes on.",
+)
+@click.option(
+    "--labs", default=2, show_default=True, type=click.IntRange(1, 64), help="Laboratory processes."
+)
 @click.option("--chaos", type=click.Choice(list(KINDS)), help="Outages at random, with a report.")
-@click.option("--chaos-seed", default=1, show_default=True, type=int)
-@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--chaos-seed",
+    default=1,
+    show_default=True,
+    type=int,
+    help="The same one gives the same outages.",
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where everything is written; a new folder in /tmp otherwise.",
+)
 @click.option("--keep", is_flag=True, help="Leave relays and laboratories running at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Progress on stderr, the summary as JSON.")
 def trunk(
