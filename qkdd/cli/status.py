@@ -12,8 +12,10 @@ from qkdd.cli.failure import failed, reason
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.deliver.tally import CallFacts, within_s
 
 TIMEOUT_S = 5.0
+USUAL_SHARE = 0.99
 
 
 @click.command(short_help="Ask a running relay how its links are.")
@@ -43,6 +45,8 @@ def status(config: Path, *, as_json: bool) -> None:
         click.echo(describe(link))
     for lane in relay.lanes:
         click.echo(describe_lane(lane))
+    for call in relay.delivery:
+        click.echo(describe_call(call))
 
 
 def ask(path: Path, word: str = "", *, timeout_s: float = TIMEOUT_S) -> bytes:
@@ -103,6 +107,14 @@ def describe(link: LinkSnapshot) -> str:
     if link.last_block is not None:
         lines.append(_describe_block(link.last_block))
     return "\n".join(lines)
+
+
+def describe_call(call: CallFacts) -> str:
+    """Say how applications were answered since the start, in one line."""
+    answers = ", ".join(f"{n} with {status}" for status, n in call.answers.items())
+    bound_s = within_s(call, USUAL_SHARE)
+    quick = "slower than 5 s" if bound_s is None else f"within {1000 * bound_s:g} ms"
+    return f"delivery {call.call}: {answers}; {100 * USUAL_SHARE:g} % {quick}"
 
 
 def describe_lane(lane: LaneSnapshot) -> str:

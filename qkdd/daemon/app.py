@@ -140,7 +140,9 @@ async def _serve(
 
     control = Control(relay, manager, Reloader(relay, reread, trust, takers, offer), store)
     started_s = trio.current_time()
-    snapshot = partial(relay_snapshot, relay, statuses, accounts, lanes, entropy, started_s)
+    snapshot = partial(
+        relay_snapshot, relay, statuses, accounts, lanes, reception, entropy, started_s
+    )
     async with trio.open_nursery() as users:
         await users.start(store.run)
         try:

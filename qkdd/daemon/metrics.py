@@ -8,6 +8,7 @@ import os
 import resource
 from pathlib import Path
 
+from qkdd.daemon.delivery_metrics import add_delivery
 from qkdd.daemon.lane_metrics import add_lane
 from qkdd.daemon.metrics_page import Page
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
@@ -43,6 +44,8 @@ def metrics_text(relay: RelaySnapshot) -> str:
             _block(page, link.name, link.last_block)
     for lane in relay.lanes:
         add_lane(page, lane)
+    for call in relay.delivery:
+        add_delivery(page, call)
     return "\n".join(page.lines()) + "\n"
 
 

@@ -14,6 +14,7 @@ from qkdd.daemon.beat import next_beat
 from qkdd.daemon.clock import Clock
 from qkdd.daemon.kernels import kernel_backends
 from qkdd.daemon.lanes import Lanes
+from qkdd.daemon.reception import Reception
 from qkdd.daemon.status import LinkStatus, RelaySnapshot
 from qkdd.daemon.store_service import StoreService
 from qkdd.station.entropy import CheckedEntropy
@@ -69,6 +70,7 @@ def relay_snapshot(
     statuses: dict[LinkId, LinkStatus],
     accounts: dict[LinkId, LinkAccount],
     lanes: Lanes,
+    reception: Reception,
     entropy: CheckedEntropy,
     started_s: float,
 ) -> RelaySnapshot:
@@ -89,5 +91,6 @@ def relay_snapshot(
             for link in relay.links
         ),
         lanes=lanes.snapshot(),
+        delivery=reception.facts(),
         clock=Clock(relay.lane_times).reading().reason,
     )

@@ -5,6 +5,7 @@ import trio
 from qkdd.config import host_and_port
 from qkdd.daemon.key_office import KeyOffice
 from qkdd.deliver.settings import DeliverySettings
+from qkdd.deliver.tally import CallFacts
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.delivery import Delivery
 from qkdd.net.https import HttpsServer
@@ -35,6 +36,10 @@ class Reception:
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         host, port = host_and_port(self._address)
         await self._server.serve(host, port, self._trust.now.serving, task_status=task_status)
+
+    def facts(self) -> tuple[CallFacts, ...]:
+        """How applications were answered since the start."""
+        return self._delivery.tally.facts()
 
     def take(self, settings: DeliverySettings) -> None:
         """Serve by these settings, and by what is trusted now; the address stays."""

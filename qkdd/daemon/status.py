@@ -13,6 +13,7 @@ from qkdd.auth.budget import AuthBudget
 from qkdd.base.counts import ByIntensity
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.watchdog import Loop
+from qkdd.deliver.tally import CallFacts
 from qkdd.keys.epsilon_book import EpsilonYear
 from qkdd.station.polarization import PolarizationFacts
 
@@ -112,6 +113,7 @@ class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Why the source of randomness is not to be trusted: then no link works."""
     links: tuple[LinkSnapshot, ...]
     lanes: tuple[LaneSnapshot, ...] = ()
+    delivery: tuple[CallFacts, ...] = ()
     clock: str = ""
     """How far the clock may be off, for lanes, and who says so."""
 

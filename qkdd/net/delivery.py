@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+import trio
 
 from qkdd.base.errors import QkdError
 from qkdd.deliver.body import key_container
@@ -20,12 +21,19 @@ from qkdd.deliver.request import (
     parse_request,
 )
 from qkdd.deliver.settings import DeliverySettings
+from qkdd.deliver.tally import Tally
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.http_talk import HttpRequest, Response
 
 log = structlog.get_logger(__name__)
 
 Delivered = Sequence[DeliveredKey]
+CALLS: dict[type[Request], str] = {
+    StatusRequest: "status",
+    EncRequest: "enc_keys",
+    DecRequest: "dec_keys",
+    EpochRequest: "epoch_keys",
+}
 
 
 class KeyManager(Protocol):
@@ -46,6 +54,7 @@ class Delivery:
         self._manager = manager
         self._limits = limits
         self._settings = settings
+        self.tally = Tally()
 
     def take(self, settings: DeliverySettings) -> None:
         """Serve by these settings from the next request on."""
@@ -53,6 +62,8 @@ class Delivery:
 
     async def handle(self, request: HttpRequest) -> Response:
         assert request.caller is not None
+        start_s = trio.current_time()
+        call = "not_understood"
         try:
             asked = parse_request(
                 request.method,
@@ -62,6 +73,7 @@ class Delivery:
                 settings=self._settings,
                 limits=self._limits,
             )
+            call = CALLS[type(asked)]
             response = await self._carry_out(asked)
         except HttpError as error:
             body = bytearray(error.body)
@@ -69,6 +81,7 @@ class Delivery:
         except QkdError as error:
             body = bytearray(msgspec.json.encode(ErrorBody(message=str(error))))
             response = Response(503, body)
+        self.tally.answered(call, response.status, trio.current_time() - start_s)
         log.info("key request", sae=request.caller, method=request.method, status=response.status)
         return response
 

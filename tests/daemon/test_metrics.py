@@ -18,6 +18,7 @@ from qkdd.config import load, mistakes
 from qkdd.daemon.lane_metrics import LANE_STATES
 from qkdd.daemon.metrics import CONTENT_TYPE, PATH, STATES, metrics_text
 from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.deliver.tally import Tally
 from qkdd.net.plain_http import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, serve_page
 from tests.daemon.relay_files import relay_file
 
@@ -27,6 +28,8 @@ RULE_TESTS = ROOT / "tests/systemd/alerts_test.yml"
 BOARD = ROOT / "systemd/grafana-board.json"
 SAMPLE = re.compile(r"([a-z_]+)(?:\{((?:[a-z_]+=\"(?:[^\"\\\n]|\\[\\\"n])*\",?)*)\})? (\S+)")
 LABEL = re.compile(r"([a-z_]+)=\"((?:[^\"\\\n]|\\[\\\"n])*)\"")
+ENDS = {"histogram": ("_bucket", "_sum", "_count")}
+NOT_ON_THE_BOARD = {"qkdd_block_number", "qkdd_delivery_seconds"}
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool here: apt install prometheus"
 )
@@ -62,22 +65,25 @@ def samples(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     """Parse the page as its format demands, or fail."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
     assert text.endswith("\n")
-    family = ""
+    family, sampled = "", set[str]()
     for line in text.splitlines():
         if line.startswith("# HELP "):
             family = line.split()[2]
             assert family not in found, f"the samples of {family} are not together"
             found[family] = []
         elif line.startswith("# TYPE "):
-            assert line.split()[2:] in ([family, "gauge"], [family, "counter"])
+            kind = line.split()[3]
+            assert line.split()[2:] == [family, kind]
+            assert kind in ("gauge", "counter", "histogram")
+            sampled = {family + end for end in ENDS.get(kind, ("",))}
             assert line.endswith("counter") == family.endswith("_total")
         else:
             match = SAMPLE.fullmatch(line)
             assert match is not None, line
-            assert match[1] == family
+            assert match[1] in sampled
             labels = dict(LABEL.findall(match[2] or ""))
-            assert labels not in [one for one, _ in found[family]], line
-            found[family].append((labels, float(match[3])))
+            assert labels not in [one for one, _ in found.get(match[1], [])], line
+            found.setdefault(match[1], []).append((labels, float(match[3])))
     return found
 
 
@@ -181,6 +187,45 @@ def test_rules_and_board_ask_only_for_what_the_page_has(expression: str) -> None
             wanted = value.split("|") if how == "=~" else [value]
             present = {labels.get(label) for labels, _ in found[name]}
             assert set(wanted) <= present, (name, label, value)
+
+
+def test_the_board_shows_every_metric_there_is() -> None:
+    board = json.loads(BOARD.read_text())
+    asked = {name for one in EXPRESSIONS for name, _ in asked_for(one)}
+    queries = [one["query"] for one in board["templating"]["list"] if one["type"] == "query"]
+    asked |= {name for one in queries for name, _ in asked_for(one["query"])}
+    families = {
+        name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
+        if name.startswith("qkdd_delivery_seconds")
+        else name
+        for name in samples(metrics_text(snapshot()))
+    }
+    assert families - asked == NOT_ON_THE_BOARD
+
+
+def test_panels_of_the_board_do_not_overlap_and_have_numbers_of_their_own() -> None:
+    panels = json.loads(BOARD.read_text())["panels"]
+    cells = [
+        (x, y)
+        for at in (one["gridPos"] for one in panels)
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({one["id"] for one in panels}) == len(panels)
+
+
+def test_times_of_answers_are_a_histogram_that_ends_with_all_of_them() -> None:
+    tally = Tally()
+    tally.answered("enc_keys", 200, 0.004)
+    tally.answered("enc_keys", 503, 9.0)
+    relay = msgspec.structs.replace(snapshot(), delivery=tally.facts())
+    found = samples(metrics_text(relay))
+    buckets = {one["le"]: count for one, count in found["qkdd_delivery_seconds_bucket"]}
+    assert (buckets["0.002"], buckets["0.005"], buckets["5.0"], buckets["+Inf"]) == (0, 1, 1, 2)
+    assert found["qkdd_delivery_seconds_count"] == [({"call": "enc_keys"}, 2.0)]
+    assert found["qkdd_delivery_seconds_sum"][0][1] == 9.004
 
 
 @pytest.mark.parametrize("alert", re.findall(r"alert: (\w+)", RULES.read_text()))
