@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import trio
+import trio.testing
 
 from qkdd.base.errors import OutOfKey
 from qkdd.base.secret import Secret
@@ -23,7 +24,13 @@ from qkdd.deliver.settings import DeliverySettings, Sae
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.client import HttpsClient
 from qkdd.net.delivery import Delivered, Delivery
-from qkdd.net.https import HttpsServer, client_context, server_context
+from qkdd.net.https import (
+    BODY_TIMEOUT_S,
+    IDLE_TIMEOUT_S,
+    HttpsServer,
+    client_context,
+    server_context,
+)
 from qkdd.net.pki import Authority
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -185,6 +192,42 @@ async def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
     async with site(tmp_path) as here, here.client("alpha") as alpha:
         status, text = await alpha.request("POST", "/api/v1/keys/beta/enc_keys", b" " * 70_000)
         assert (status, "65536 bytes" in text.decode()) == (400, True)
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """Jumps to the next timeout once nothing has moved for a moment, real sockets included."""
+    return trio.testing.MockClock(autojump_threshold=0.2)
+
+
+@pytest.mark.parametrize(
+    ("said", "limit_s"),
+    [
+        (b"GET /api/v1/keys/beta/status HTTP/1.1\r\nHost:", IDLE_TIMEOUT_S),
+        (
+            b"POST /api/v1/keys/beta/enc_keys HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
+            BODY_TIMEOUT_S,
+        ),
+    ],
+    ids=["in the head", "in the body"],
+)
+async def test_a_client_that_does_not_go_on_is_hung_up_on_and_others_are_served_meanwhile(
+    tmp_path: Path, patient_clock: trio.testing.MockClock, said: bytes, limit_s: float
+) -> None:
+    async with site(tmp_path) as here:
+        context = client_context(
+            tmp_path / "alpha.pem", tmp_path / "alpha.key", tmp_path / "ca.pem"
+        )
+        slow = await trio.open_ssl_over_tcp_stream(
+            "127.0.0.1", here.port, ssl_context=context, https_compatible=True
+        )
+        await slow.send_all(said)
+        async with here.client("alpha") as alpha:
+            assert (await alpha.request("GET", "/api/v1/keys/beta/status"))[0] == 200
+        begin_s = trio.current_time()
+        assert await slow.receive_some() == b""
+        assert trio.current_time() - begin_s <= limit_s
+        await trio.aclose_forcefully(slow)
 
 
 async def test_a_client_that_opens_too_many_connections_is_cut_off(tmp_path: Path) -> None:
