@@ -1,23 +1,26 @@
 """The keys of one link during one session: what the two stores say to each other."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 import structlog
 import trio
 
-from qkdd.base.errors import LinkLost, QkdError
+from qkdd.base.errors import LinkLost, OutOfKey, QkdError
 from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.daemon.beat import next_beat
 from qkdd.daemon.block_commit import BlockCommits
+from qkdd.daemon.gathering import Gathering
 from qkdd.daemon.key_turn import Turn, Wanted, answered_ids, take_turn
 from qkdd.daemon.mailbox import Mailbox, all_waiting
 from qkdd.daemon.store_service import StoreService
-from qkdd.keys.delivery import Reservation
+from qkdd.keys.cutting import Order
+from qkdd.keys.delivery import Reservations
 from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.messages import (
     ID_BYTES,
@@ -37,8 +40,6 @@ from qkdd.keys.state_parts import StateGatherer, cut_state
 from qkdd.keys.store import CONFIRM_BATCH, KeyStore
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 KEY_MESSAGES = (
     BlockPrepared,
@@ -77,7 +78,14 @@ class KeyDesk:
         self._mailbox = mailbox
         self._say, self._said = trio.open_memory_channel[msgspec.Struct](float("inf"))
         self._agreed = trio.Event()
+        self._orders: Gathering[Wanted, Reservations] = Gathering(
+            store, self._reserve, self._reserved, self._not_reserved
+        )
         self._wanted: dict[bytes, Wanted] = {}
+        """By the name of each key for which the peer has not answered."""
+        self._announced: deque[tuple[float, Wanted]] = deque()
+        """With the time at which the peer's answer is overdue; those answered go at the front."""
+        self._more_announced = trio.lowlevel.ParkingLot()
         self._commits = BlockCommits(link, store, self._queue)
         self._over = False
         self._states = StateGatherer()
@@ -98,14 +106,15 @@ class KeyDesk:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._speak)
                 nursery.start_soon(self._listen)
+                nursery.start_soon(self._watch_announced)
                 nursery.start_soon(self._confirm)
                 nursery.start_soon(self._expire)
                 nursery.start_soon(self._tell_lane_bits)
         finally:
             self._over = True
             self._commits.end()
-            for wanted in self._wanted.values():
-                wanted.answered.set()
+            for wanted in set(self._wanted.values()):
+                self._drop(wanted)
 
     async def _speak(self) -> None:
         async for message in self._said:
@@ -150,15 +159,18 @@ class KeyDesk:
 
     def _ready(self, messages: Sequence[Message]) -> list[Wanted]:
         """Return the requests for which the peer's last answer is among ``messages``."""
-        answered = [(key_id, self._wanted.get(key_id)) for key_id in answered_ids(messages)]
-        return [one for key_id, one in answered if one is not None and one.peer_answered(key_id)]
+        answered = [(key_id, self._wanted.pop(key_id, None)) for key_id in answered_ids(messages)]
+        ready = [one for key_id, one in answered if one is not None and one.peer_answered(key_id)]
+        while self._announced and self._announced[0][1].in_work:
+            self._announced.popleft()
+        return ready
 
     def _turned(self, turn: Turn) -> None:
         self._queue(turn.answers)
         for wanted, outcome in turn.delivered:
-            if isinstance(outcome, DamagedBlock):
-                self._tell_damage(outcome)
             wanted.finish(outcome)
+        for damage in {one for _, one in turn.delivered if isinstance(one, DamagedBlock)}:
+            self._tell_damage(damage)
 
     def _queue(self, messages: Sequence[msgspec.Struct]) -> None:
         """Queue for sending what the store has just committed, and note blocks that are live."""
@@ -230,21 +242,14 @@ class KeyDesk:
         """
         if not self.up:
             raise LinkLost(f"link {self._link} is not connected")
-        now_s = int(time.time())
-        reservation = await self._ask(
-            lambda store: store.reserve_keys(
-                self._link, number, size_bits, master, slaves, now_s, local_slaves=local_slaves
-            ),
-            then=self._announce,
-        )
-        wanted = self._wanted[reservation.records[0].key_id.bytes]
-        await self._wait_answered(wanted)
-        return list(zip(wanted.key_ids, await self._delivered(wanted), strict=True))
+        wanted = Wanted(Order(number, size_bits // 8, master, tuple(slaves), tuple(local_slaves)))
+        self._orders.add(wanted)
+        return list(zip(*await self._delivered(wanted), strict=True))
 
-    async def _delivered(self, wanted: Wanted) -> list[Secret]:
+    async def _delivered(self, wanted: Wanted) -> tuple[Sequence[UUID], Sequence[Secret]]:
         """All or none: if one is not to be had, the others are burned."""
         try:
-            return await wanted.secrets()
+            keys = await wanted.result()
         except KeyNotFound as error:
             await self._burn(wanted)
             raise LinkLost(
@@ -254,39 +259,63 @@ class KeyDesk:
         except (LinkLost, DamagedBlock):
             await self._burn(wanted)
             raise
+        except trio.Cancelled:
+            self._forget(wanted)
+            raise
+        return wanted.key_ids, keys
 
     async def _burn(self, wanted: Wanted) -> None:
-        await self._store.do(lambda store: store.burn_keys(self._link, wanted.key_ids))
+        if wanted.key_ids:
+            await self._store.do(lambda store: store.burn_keys(self._link, wanted.key_ids))
 
-    def _announce(self, reservation: Reservation) -> None:
-        wanted = Wanted([record.key_id for record in reservation.records])
+    def _reserve(self, store: KeyStore, orders: Sequence[Wanted]) -> Reservations:
+        now_s = int(time.time())
+        return store.reserve_orders(self._link, [wanted.asked for wanted in orders], now_s)
+
+    def _reserved(self, orders: Sequence[Wanted], reservations: Reservations) -> None:
+        overdue_s = trio.current_time() + HELD_TIMEOUT_S
+        for wanted, records in zip(orders, reservations.records, strict=True):
+            if isinstance(records, OutOfKey):
+                wanted.finish(records)
+                continue
+            wanted.reserved(record.key_id for record in records)
+            if self._over:
+                self._drop(wanted)
+            elif not wanted.given_up:
+                self._wanted |= {key_id.bytes: wanted for key_id in wanted.key_ids}
+                self._announced.append((overdue_s, wanted))
+        for message in reservations.announcements:
+            self._say.send_nowait(message)
+        self._more_announced.unpark()
+
+    def _not_reserved(self, orders: Sequence[Wanted], error: Exception) -> None:
+        for wanted in orders:
+            wanted.finish(error)
+
+    def _forget(self, wanted: Wanted) -> None:
+        """Wait no more for the peer's answer."""
         for key_id in wanted.key_ids:
-            self._wanted[key_id.bytes] = wanted
-        self._say.send_nowait(reservation.announcement)
+            self._wanted.pop(key_id.bytes, None)
 
-    async def _wait_answered(self, wanted: Wanted) -> None:
-        try:
-            with trio.move_on_after(HELD_TIMEOUT_S):
-                await wanted.answered.wait()
-        except trio.Cancelled:
-            wanted.give_up()
-            raise
-        finally:
-            for key_id in wanted.key_ids:
-                del self._wanted[key_id.bytes]
-        if not wanted.in_work:
-            await self._burn(wanted)
-            raise LinkLost(f"link {self._link}: the peer did not confirm the keys; they are burned")
+    def _drop(self, wanted: Wanted) -> None:
+        """The peer has not answered, and is not waited for: who asked burns the keys."""
+        self._forget(wanted)
+        wanted.finish(
+            LinkLost(f"link {self._link}: the peer did not confirm the keys; they are burned")
+        )
 
-    async def _ask(
-        self, operation: Callable[[KeyStore], T], *, then: Callable[[T], None] | None = None
-    ) -> T:
-        """Ask the store; if it finds a damaged block, tell the peer that the rest is burned."""
-        try:
-            return await self._store.do(operation, then=then)
-        except DamagedBlock as damage:
-            self._tell_damage(damage)
-            raise
+    async def _watch_announced(self) -> None:
+        """Drop what the peer has not answered for in time."""
+        while True:
+            if not self._announced:
+                await self._more_announced.park()
+                continue
+            overdue_s, wanted = self._announced[0]
+            await trio.sleep_until(overdue_s)
+            if self._announced and self._announced[0][1] is wanted:
+                self._announced.popleft()
+                if not wanted.in_work:
+                    self._drop(wanted)
 
     def _tell_damage(self, damage: DamagedBlock) -> None:
         log.error("block damaged", link=self._link, block_no=damage.block_no)

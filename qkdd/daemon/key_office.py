@@ -5,6 +5,7 @@ from uuid import UUID
 
 from qkdd.base.errors import LinkLost, OutOfKey
 from qkdd.base.ids import LinkId, NodeId, SaeId
+from qkdd.daemon.copy_desk import CopyDesk
 from qkdd.daemon.hop_counter import HopCounter
 from qkdd.daemon.key_desk import KeyDesk
 from qkdd.daemon.lane_counter import LaneCounter
@@ -17,6 +18,7 @@ from qkdd.deliver.extensions import MAX_RELAYS
 from qkdd.deliver.messages import Status, StatusExtension
 from qkdd.deliver.request import DecRequest, EncRequest, EpochRequest, StatusRequest
 from qkdd.deliver.settings import DeliverySettings
+from qkdd.keys.copies import Fetch
 from qkdd.keys.errors import KeyNotEntitled, KeyNotFound
 from qkdd.keys.settings import StoreSettings
 
@@ -42,6 +44,7 @@ class KeyOffice:
         self._node = node
         self._links = links
         self._store = store
+        self._copies = CopyDesk(store)
         self._homes = delivery.homes
         self._max_sae_ids = delivery.max_sae_id_count
         self._limits = limits
@@ -179,7 +182,7 @@ class KeyOffice:
     async def _fetch(self, request: DecRequest, key_ids: Sequence[UUID]) -> list[DeliveredKey]:
         slave, master = SaeId(request.slave), SaeId(request.master)
         try:
-            copies = await self._store.do(lambda store: store.fetch_copies(key_ids, slave, master))
+            copies = await self._copies.fetch(Fetch(tuple(key_ids), slave, master))
         except KeyNotEntitled as error:
             raise HttpError(401, NOT_ENTITLED) from error
         except KeyNotFound as error:

@@ -1,33 +1,34 @@
 """One turn of a key desk: what the peer said and the deliveries it allows, in one commit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import trio
-
-from qkdd.base.errors import QkdError, StoreError
+from qkdd.base.errors import QkdError
 from qkdd.base.ids import LinkId
 from qkdd.base.secret import Secret
-from qkdd.keys.errors import KeyNotFound
+from qkdd.daemon.gathering import Waiting
+from qkdd.keys.cutting import Order
 from qkdd.keys.messages import KeysHeld, Message, split_ids
 from qkdd.keys.store import KeyStore
 
 Outcome = list[Secret] | QkdError
 
 
-class Wanted:
-    """Keys of one request: announced --the peer answered for each--> in work --commit--> done."""
+class Wanted(Waiting[Order, list[Secret]]):
+    """Keys of one request: ordered --reserved--> announced --the peer answered for each--> in
+    work --commit--> done."""
 
-    def __init__(self, key_ids: Sequence[UUID]) -> None:
-        self.key_ids = tuple(key_ids)
+    def __init__(self, order: Order) -> None:
+        super().__init__(order, _wipe)
+        self.key_ids: tuple[UUID, ...] = ()
         self.in_work = False
-        self.answered = trio.Event()
-        """Set, too, when the session is over."""
-        self._missing = {key_id.bytes for key_id in key_ids}
-        self._done = trio.Event()
-        self._given_up = False
-        self._outcome: Outcome | None = None
+        self._missing: set[bytes] = set()
+
+    def reserved(self, key_ids: Iterable[UUID]) -> None:
+        """Note which keys they will be."""
+        self.key_ids = tuple(key_ids)
+        self._missing = {key_id.bytes for key_id in self.key_ids}
 
     def peer_answered(self, key_id: bytes) -> bool:
         """Note an answer; return whether it is the last one."""
@@ -35,32 +36,12 @@ class Wanted:
         if self._missing or self.in_work:
             return False
         self.in_work = True
-        self.answered.set()
         return True
 
-    def finish(self, outcome: Outcome) -> None:
-        """Say how the delivery ended; the first word counts."""
-        if self._done.is_set():
-            return
-        if self._given_up and not isinstance(outcome, QkdError):
-            for key in outcome:
-                key.wipe()
-        else:
-            self._outcome = outcome
-        self._done.set()
 
-    def give_up(self) -> None:
-        """Nobody will take the keys: they are wiped when they come."""
-        self._given_up = True
-
-    async def secrets(self) -> list[Secret]:
-        """Wait for the commit; return the master's copies, or raise what stood in the way."""
-        with trio.CancelScope(shield=True):  # it may have happened: the keys are ours to wipe
-            await self._done.wait()
-        assert self._outcome is not None
-        if isinstance(self._outcome, QkdError):
-            raise self._outcome
-        return self._outcome
+def _wipe(keys: list[Secret]) -> None:
+    for key in keys:
+        key.wipe()
 
 
 @dataclass(slots=True)
@@ -103,9 +84,6 @@ def take_turn(
         except QkdError as error:
             turn.error = error
             return turn
-    for wanted in ready:
-        try:
-            turn.delivered.append((wanted, store.deliver_to_master(link, wanted.key_ids)))
-        except (KeyNotFound, StoreError) as error:
-            turn.delivered.append((wanted, error))
+    outcomes = store.deliver_all(link, [wanted.key_ids for wanted in ready])
+    turn.delivered += zip(ready, outcomes, strict=True)
     return turn

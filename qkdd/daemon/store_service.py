@@ -28,10 +28,12 @@ class _Job(Generic[T]):
         self,
         operation: Callable[[KeyStore], T],
         then: Callable[[T], None] | None,
+        failed: Callable[[Exception], None] | None = None,
         *,
         alone: bool,
     ) -> None:
         self.alone = alone
+        self._failed = failed
         self._operation = operation
         self._then = then
         self.done = trio.Event()
@@ -53,6 +55,8 @@ class _Job(Generic[T]):
         """Tell the caller; ``then`` is called first, in the order of the operations."""
         if self._error is None and self._then is not None:
             self._then(self._results[0])
+        elif self._error is not None and self._failed is not None:
+            self._failed(self._error)
         self.done.set()
 
     def result(self) -> T:
@@ -91,6 +95,20 @@ class StoreService:
             If the group could not be committed: the operation has then not happened.
         """
         return await self._ask(_Job(operation, then, alone=False))
+
+    def post(
+        self,
+        operation: Callable[[KeyStore], T],
+        then: Callable[[T], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """As :meth:`do`, for callers that do not wait: what would be raised goes to ``failed``."""
+        try:
+            self._send.send_nowait(_Job(operation, then, failed, alone=False))
+        except trio.BrokenResourceError:
+            failed(StoreError(STOPPING))
+        except trio.WouldBlock:
+            failed(StoreError(f"{WAITING_OPERATIONS} operations wait for the store"))
 
     def pads(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret | None:
         """Take authentication key that is on disk as burned, without waiting for a commit; None if

@@ -1,17 +1,18 @@
 """Blocks become key only together: prepared on both disks, then live at both ends."""
 
 import sqlite3
+from collections.abc import Iterator
 
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
 from qkdd.keys.lane_bits import LaneShares
-from qkdd.keys.layout import HALVES, TAIL_BYTES, BlockLayout
+from qkdd.keys.layout import HALVES, TAIL_BYTES, BlockLayout, Region
 from qkdd.keys.links import Links
 from qkdd.keys.messages import BlockBurned, BlockLive, BlockPrepared
 from qkdd.keys.schema import BlockState
-from qkdd.keys.segments import Segments
+from qkdd.keys.segments import USED, Segments
 
 MAX_EARLY = 16
 """The peer's blocks that wait for ours; more is no honest peer's pipeline."""
@@ -150,11 +151,13 @@ class Blocks:
         if row is not None and row["state"] == BlockState.LIVE:
             self._segments.burn_stock(row["id"])
 
-    def live(self, link: LinkId) -> list[sqlite3.Row]:
-        """Live blocks with something left in a half, oldest first."""
-        return self._db.all(
-            "SELECT * FROM segments WHERE link = ? AND state = ?"
-            " AND (alice_used < half_bytes OR bob_used < half_bytes) ORDER BY block_no",
+    def stock(self, link: LinkId, region: Region) -> Iterator[sqlite3.Row]:
+        """Live blocks with a ``rest`` of a half from ``used`` on, oldest first; no more of
+        them are looked at than are taken."""
+        used = USED[region]
+        return self._db.lazily(
+            f"SELECT id, block_no, {used} AS used, half_bytes - {used} AS rest FROM segments"  # noqa: S608
+            f" WHERE link = ? AND state = ? AND {used} < half_bytes ORDER BY block_no",
             *(link, BlockState.LIVE),
         )
 

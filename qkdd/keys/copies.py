@@ -1,10 +1,11 @@
 """Copies of keys for SAEs, which owner and peer hand out alike: at most once to each."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from qkdd.base.errors import LinkLost
+from qkdd.base.errors import LinkLost, QkdError
 from qkdd.base.ids import LinkId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.keys.database import Database
@@ -13,6 +14,31 @@ from qkdd.keys.layout import Region
 from qkdd.keys.links import Links, Phase
 from qkdd.keys.schema import RELAY, KeyState
 from qkdd.keys.segments import Segments
+
+OVER = (KeyState.DELIVERED, KeyState.BURNED, KeyState.CONFIRMED)
+FETCHABLE = (KeyState.DELIVERED, KeyState.HELD, KeyState.CONFIRMED, KeyState.DISPUTED)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to be entered: its name, where it lies, and who may have a copy of it here."""
+
+    key_id: bytes
+    segment: int
+    region: Region
+    offset: int
+    n_bytes: int
+    master: str
+    saes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What a slave asks for: keys by their names."""
+
+    key_ids: tuple[UUID, ...]
+    sae: SaeId
+    master: SaeId
 
 
 class Copies:
@@ -26,6 +52,32 @@ class Copies:
     def row(self, key_id: bytes) -> sqlite3.Row | None:
         return self._db.one("SELECT * FROM keys WHERE key_id = ?", key_id)
 
+    def rows(self, key_ids: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
+        """Return the rows of those keys that there are, by name."""
+        found = self._db.among("SELECT * FROM keys WHERE key_id IN ({})", key_ids)
+        return {row["key_id"]: row for row in found}
+
+    def enter(self, link: LinkId, keys: Sequence[NewKey], state: KeyState, now_s: int) -> None:
+        """Write down new keys."""
+        last = self._db.one("SELECT coalesce(max(id), 0) AS id FROM keys")
+        assert last is not None
+        numbered = list(enumerate(keys, last["id"] + 1))
+        self._db.each(
+            "INSERT INTO keys (id, key_id, link, segment, region, offset, n_bytes, master, state,"
+            " told, settled, fetched, gone, created_s) VALUES (?,?,?,?,?,?,?,?,?,0,0,0,0,?)",
+            [
+                (
+                    *(row, one.key_id, link, one.segment, int(one.region), one.offset),
+                    *(one.n_bytes, one.master, int(state), now_s),
+                )
+                for row, one in numbered
+            ],
+        )
+        self._db.each(
+            "INSERT INTO recipients VALUES (?, ?, 0)",
+            [(row, sae) for row, one in numbered for sae in one.saes],
+        )
+
     def count(self, rows: Sequence[sqlite3.Row]) -> None:
         """Count keys of a link as gone: to applications, or between relays."""
         for column, relays in (("delivered", False), ("relayed", True)):
@@ -33,11 +85,19 @@ class Copies:
             if n_bytes:
                 self._links.add(rows[0]["link"], column, 8 * n_bytes)
 
-    def read(self, row: sqlite3.Row) -> Secret:
-        key = Secret(row["n_bytes"])
-        region = Region(row["region"])
-        self._segments.read(row["segment"], region, row["offset"], key.reveal())
-        return key
+    def read(self, rows: Sequence[sqlite3.Row]) -> list[Secret]:
+        """Open keys, all or none."""
+        keys = [Secret(row["n_bytes"]) for row in rows]
+        try:
+            self._segments.read_all(
+                (row["segment"], Region(row["region"]), row["offset"], key.reveal())
+                for row, key in zip(rows, keys, strict=True)
+            )
+        except BaseException:
+            for key in keys:
+                key.wipe()
+            raise
+        return keys
 
     def drop_bytes(self, row: sqlite3.Row) -> None:
         """Let go of the bytes of a key, once."""
@@ -45,11 +105,27 @@ class Copies:
             region = Region(row["region"])
             self._segments.dispose(row["segment"], region, row["offset"], row["n_bytes"])
 
-    def served(self, row: sqlite3.Row, sae: str) -> None:
-        """Note that ``sae`` has its copy."""
-        self._db.run("UPDATE recipients SET done = 1 WHERE key = ? AND sae = ?", row["id"], sae)
-        if not self._db.one("SELECT 1 FROM recipients WHERE key = ? AND done = 0", row["id"]):
-            self.drop_bytes(row)
+    def drop_all(self, rows: Sequence[sqlite3.Row]) -> None:
+        """Let go of the bytes of keys that have them still."""
+        ids = [(row["id"],) for row in rows]
+        if self._db.each("UPDATE keys SET gone = 1 WHERE id = ? AND gone = 0", ids) != len(ids):
+            raise RuntimeError("bytes of a key would be disposed of twice")
+        self._segments.dispose_all(
+            (row["segment"], Region(row["region"]), row["offset"], row["n_bytes"]) for row in rows
+        )
+
+    def served(self, copies: Sequence[tuple[sqlite3.Row, str]]) -> None:
+        """Note of keys and SAEs that these have their copies."""
+        self._db.each(
+            "UPDATE recipients SET done = 1 WHERE key = ? AND sae = ?",
+            [(row["id"], sae) for row, sae in copies],
+        )
+        rows = {row["id"]: row for row, _ in copies}
+        waiting = self._db.among(
+            "SELECT key FROM recipients WHERE done = 0 AND key IN ({})", [*rows]
+        )
+        awaited = {row["key"] for row in waiting}
+        self.drop_all([row for key, row in rows.items() if key not in awaited])
 
     def forget(self, row: sqlite3.Row) -> None:
         if not row["gone"]:
@@ -57,50 +133,90 @@ class Copies:
         self._db.run("DELETE FROM recipients WHERE key = ?", row["id"])
         self._db.run("DELETE FROM keys WHERE id = ?", row["id"])
 
-    def forget_if_done(self, key: int) -> None:
-        """Delete a row that both ends know the fate of and that nobody waits for."""
-        row = self._db.one("SELECT * FROM keys WHERE id = ?", key)
-        over = (KeyState.DELIVERED, KeyState.BURNED, KeyState.CONFIRMED)
-        if row is not None and row["gone"] and row["settled"] and row["state"] in over:
-            self.forget(row)
+    def forget_if_done(self, keys: Iterable[int]) -> None:
+        """Delete rows that both ends know the fate of and that nobody waits for."""
+        rows = self._db.among("SELECT id, state, gone, settled FROM keys WHERE id IN ({})", [*keys])
+        done = [
+            (row["id"],) for row in rows if row["gone"] and row["settled"] and row["state"] in OVER
+        ]
+        self._db.each("DELETE FROM recipients WHERE key = ?", done)
+        self._db.each("DELETE FROM keys WHERE id = ?", done)
 
-    def fetch(self, key_ids: Sequence[UUID], sae: SaeId, master: SaeId) -> list[Secret]:
-        """Hand each key to a slave, all or none, each at most once."""
-        if len(set(key_ids)) != len(key_ids):
-            raise ValueError("a key ID is asked for twice")
-        rows = [self._entitled(key_id, sae, master) for key_id in key_ids]
-        missing = [key_id for key_id, row in zip(key_ids, rows, strict=True) if row is None]
-        if missing:
-            raise KeyNotFound(f"{len(missing)} of {len(rows)} keys, the first {missing[0]}")
-        found = [row for row in rows if row is not None]
-        secrets = [self.read(row) for row in found]
-        for row in found:
-            self._db.run("UPDATE keys SET fetched = 1 WHERE id = ?", row["id"])
-            self.served(row, sae)
-            self.forget_if_done(row["id"])
-        return secrets
-
-    def _entitled(self, key_id: UUID, sae: SaeId, master: SaeId) -> sqlite3.Row | None:
-        """Return the key's row, None if there is nothing to fetch."""
-        row = self.row(key_id.bytes)
-        if row is None:
-            return None
-        if row["master"] != master or sae == master:
-            raise KeyNotEntitled(f"key {key_id} was not made for {sae} by {master}")
-        place = self._db.one(
-            "SELECT done FROM recipients WHERE key = ? AND sae = ?", row["id"], sae
+    def fetch(self, requests: Sequence[Fetch]) -> list[list[Secret] | QkdError]:
+        """Hand keys to slaves: of each request all or none, each key at most once to each."""
+        rows = self.rows([key_id.bytes for one in requests for key_id in one.key_ids])
+        places = self._db.among(
+            "SELECT key, sae, done FROM recipients WHERE key IN ({})",
+            [row["id"] for row in rows.values()],
         )
-        if place is None:
-            raise KeyNotEntitled(f"key {key_id} was not made for {sae}")
+        free = {(place["key"], place["sae"]): not place["done"] for place in places}
+        found: list[list[sqlite3.Row] | QkdError] = []
+        for one in requests:
+            try:
+                found.append(self._entitled(one, rows, free))
+            except (KeyNotEntitled, KeyNotFound, LinkLost) as refusal:
+                found.append(refusal)
+        return self._hand_over(requests, found)
+
+    def _hand_over(
+        self, requests: Sequence[Fetch], found: Sequence[list[sqlite3.Row] | QkdError]
+    ) -> list[list[Secret] | QkdError]:
+        taken = [
+            (row, one.sae)
+            for one, rows in zip(requests, found, strict=True)
+            if not isinstance(rows, QkdError)
+            for row in rows
+        ]
+        keys = iter(self.read([row for row, _ in taken]))
+        ids = [row["id"] for row, _ in taken]
+        self._db.each("UPDATE keys SET fetched = 1 WHERE id = ?", [(row,) for row in ids])
+        self.served(taken)
+        self.forget_if_done(ids)
+        return [
+            rows if isinstance(rows, QkdError) else [next(keys) for _ in rows] for rows in found
+        ]
+
+    def _entitled(
+        self, asked: Fetch, rows: dict[bytes, sqlite3.Row], free: dict[tuple[int, str], bool]
+    ) -> list[sqlite3.Row]:
+        """Return the rows of a request, and note in ``free`` that its SAE has them.
+
+        Raises
+        ------
+        KeyNotEntitled, KeyNotFound, LinkLost
+            See :meth:`qkdd.keys.hop_store.HopStore.fetch_keys`.
+        """
+        if len(set(asked.key_ids)) != len(asked.key_ids):
+            raise ValueError("a key ID is asked for twice")
+        found, missing = list[sqlite3.Row](), list[UUID]()
+        for key_id in asked.key_ids:
+            row = rows.get(key_id.bytes)
+            if row is None or not self._has(key_id, row, asked, free):
+                missing.append(key_id)
+            else:
+                found.append(row)
+        if missing:
+            raise KeyNotFound(
+                f"{len(missing)} of {len(asked.key_ids)} keys, the first {missing[0]}"
+            )
+        for row in found:
+            free[row["id"], asked.sae] = False
+        return found
+
+    def _has(
+        self, key_id: UUID, row: sqlite3.Row, asked: Fetch, free: dict[tuple[int, str], bool]
+    ) -> bool:
+        """Tell whether a key is there to be fetched."""
+        if row["master"] != asked.master or asked.sae == asked.master:
+            raise KeyNotEntitled(f"key {key_id} was not made for {asked.sae} by {asked.master}")
+        if (row["id"], asked.sae) not in free:
+            raise KeyNotEntitled(f"key {key_id} was not made for {asked.sae}")
         if row["state"] == KeyState.HELD and self._links.session(row["link"]).phase in (
             Phase.AGREEING,
             Phase.APPLIED,
         ):
             raise LinkLost(f"link {row['link']}: the fate of key {key_id} is being agreed")
-        fetchable = (KeyState.DELIVERED, KeyState.HELD, KeyState.CONFIRMED, KeyState.DISPUTED)
-        if row["state"] not in fetchable or row["gone"] or place["done"]:
-            return None
-        return row
+        return row["state"] in FETCHABLE and not row["gone"] and free[row["id"], asked.sae]
 
     def expire(self, link: LinkId, before_s: int) -> int:
         """Wipe copies of delivered keys that nobody fetched; the account does not change."""
@@ -109,7 +225,6 @@ class Copies:
             " AND created_s < ?",
             *(link, KeyState.DELIVERED, KeyState.CONFIRMED, KeyState.DISPUTED, before_s),
         )
-        for row in rows:
-            self.drop_bytes(row)
-            self.forget_if_done(row["id"])
+        self.drop_all(rows)
+        self.forget_if_done([row["id"] for row in rows])
         return len(rows)

@@ -174,18 +174,20 @@ class StoreCore:
             self._segments.burn_stock(damage.segment)
             self._segments.lose_chunk(damage.segment, damage.region, damage.number)
             first = damage.number * CHUNK_BYTES
-            for row in self._db.all(
+            lost = self._db.all(
                 "SELECT * FROM keys WHERE segment = ? AND region = ? AND gone = 0"
                 " AND offset < ? AND offset + n_bytes > ?",
                 *(damage.segment, damage.region, first + CHUNK_BYTES, first),
-            ):
+            )
+            for row in lost:
                 if row["state"] in (KeyState.RESERVED, KeyState.AWARE):
                     self._owner.burn(row)
                 else:
                     self._copies.drop_bytes(row)
-                    self._copies.forget_if_done(row["id"])
+                    self._copies.forget_if_done([row["id"]])
         place = f"chunk {damage.number} of {damage.region.name}"
-        return DamagedBlock(block["link"], block["block_no"], place)
+        key_ids = frozenset(row["key_id"] for row in lost)
+        return DamagedBlock(block["link"], block["block_no"], place, key_ids)
 
 
 def _check_seal(database: Database, vault: Vault, node: NodeId) -> None:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +14,7 @@ from qkdd.keys.destroy import destroy_file, store_files
 
 Value: TypeAlias = int | float | str | bytes | None
 DESTROYED = "all keys were destroyed"
+MOST_AMONG = 256
 HARMLESS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 """Failures after which the file is as before; any other leaves it unknown, so the store stops."""
 
@@ -97,6 +98,34 @@ class Database:
             return self.run(sql, *values).fetchall()
         except sqlite3.Error as error:
             raise self._fault(error) from error
+
+    def lazily(self, sql: str, *values: Value) -> Iterator[sqlite3.Row]:
+        """Select row by row, as they are taken; nothing may be written meanwhile."""
+        try:
+            yield from self.run(sql, *values)
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+
+    def each(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
+        """Execute a statement for each of ``rows``; return how many it changed in all."""
+        if self._failed is not None:
+            raise StoreError(f"{self.path} stopped after: {self._failed}")
+        try:
+            return self._connection.executemany(sql, rows).rowcount
+        except sqlite3.IntegrityError as error:
+            raise RuntimeError(f"the store broke its own rule: {error}") from error
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+
+    def among(self, sql: str, values: Sequence[Value]) -> list[sqlite3.Row]:
+        """Select with ``IN ({})`` for any number of ``values``, in few statements of few lengths,
+        so that they stay prepared. The last value may be asked for more than once."""
+        rows: list[sqlite3.Row] = []
+        for start in range(0, len(values), MOST_AMONG):
+            part = [*values[start : start + MOST_AMONG]]
+            part += part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
+            rows += self.all(sql.format(",".join("?" * len(part))), *part)
+        return rows
 
     def _fault(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)

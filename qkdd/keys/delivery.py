@@ -7,25 +7,26 @@ from uuid import UUID
 
 from qkdd.base.entropy import Entropy
 from qkdd.base.errors import OutOfKey, PeerError
-from qkdd.base.ids import BlockNo, LinkId, SaeId
+from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.secret import Secret
 from qkdd.keys.blocks import Blocks
-from qkdd.keys.copies import Copies
+from qkdd.keys.copies import Copies, NewKey
+from qkdd.keys.cutting import Cutter, Order, Spot, announcements, side_by_side
 from qkdd.keys.database import Database
 from qkdd.keys.errors import KeyNotFound
 from qkdd.keys.layout import half_of
 from qkdd.keys.links import Links
 from qkdd.keys.messages import (
+    ID_BYTES,
     KeysAnnounced,
     KeysConfirmed,
     KeysHeld,
     KeysSettled,
-    Place,
     join_ids,
     split_ids,
 )
 from qkdd.keys.schema import KeyState
-from qkdd.keys.segments import USED, Segments
+from qkdd.keys.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +42,19 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What :meth:`Owner.reserve` did; the announcement must leave in the order of reservation."""
+    """The keys of one order; the announcement must leave in the order of reservation."""
 
     records: tuple[KeyRecord, ...]
     announcement: KeysAnnounced
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a master asked for."""
+class Reservations:
+    """What :meth:`Owner.reserve` did: for each order its keys, or why it has none."""
 
-    number: int
-    n_bytes: int
-    master: SaeId
-    slaves: tuple[SaeId, ...]
-    local_slaves: tuple[SaeId, ...]
+    records: list[tuple[KeyRecord, ...] | OutOfKey]
+    announcements: list[KeysAnnounced]
+    """To leave in this order."""
 
 
 class Owner:
@@ -71,9 +70,10 @@ class Owner:
         self._copies = copies
         self._most_open: dict[LinkId, int] = {}
 
-    def open_keys(self, link: LinkId, number: int, limit: int) -> int:
+    def open_keys(self, link: LinkId, number: int, limit: int, unwritten: int = 0) -> int:
         """Return a number that open keys (reserved, or not settled) do not exceed, and count on
-        ``number`` more; exact if it is above ``limit``.
+        ``number`` more; exact if it is above ``limit``. ``unwritten`` of those counted on before
+        have no rows yet.
 
         Only reservations open keys, so that rows need not be counted while the sum of all of them
         since the last count is below the limit.
@@ -85,67 +85,60 @@ class Owner:
                 *(link, KeyState.RESERVED, KeyState.AWARE, KeyState.DELIVERED, KeyState.BURNED),
             )
             assert row is not None
-            most = int(row["n"])
+            most = int(row["n"]) + unwritten
         self._most_open[link] = most + number
         return most
 
     def available(self, link: LinkId, n_bytes: int) -> int:
         """Return how many keys of ``n_bytes`` our half could give."""
-        used = USED[half_of(self._links.row(link)["role"])]
-        rows = self._blocks.live(link)
-        return int(sum((row["half_bytes"] - row[used]) // n_bytes for row in rows))
-
-    def reserve(self, link: LinkId, order: Order, entropy: Entropy, now_s: int) -> Reservation:
         region = half_of(self._links.row(link)["role"])
-        places: list[Place] = []
-        records: list[KeyRecord] = []
-        wanted = order.number
-        for block in self._blocks.live(link):
-            start = block[USED[region]]
-            count = min(wanted, (block["half_bytes"] - start) // order.n_bytes)
-            if count == 0:
-                continue
-            for offset in range(start, start + count * order.n_bytes, order.n_bytes):
-                key_id = UUID(bytes=entropy(16), version=4)
-                records.append(
-                    KeyRecord(key_id, link, block["block_no"], offset, 8 * order.n_bytes)
+        return sum(row["rest"] // n_bytes for row in self._blocks.stock(link, region))
+
+    def reserve(
+        self, link: LinkId, orders: Sequence[Order], entropy: Entropy, now_s: int
+    ) -> Reservations:
+        """Cut keys for each order that the stock suffices for."""
+        region = half_of(self._links.row(link)["role"])
+        cutter = Cutter(self._blocks.stock(link, region))
+        outcomes: dict[int, tuple[KeyRecord, ...] | OutOfKey] = {}
+        cut: list[tuple[Order, bytes, Spot]] = []
+        for place in side_by_side(orders):
+            order, spots = orders[place], cutter.cut(orders[place])
+            if len(spots) == order.number:
+                records = _records(link, order, spots, entropy)
+                cut += [
+                    (order, one.key_id.bytes, at) for one, at in zip(records, spots, strict=True)
+                ]
+                outcomes[place] = records
+            else:
+                outcomes[place] = OutOfKey(
+                    f"link {link}: {len(spots)} keys of {8 * order.n_bytes} bits in our half, "
+                    f"{order.number} wanted"
                 )
-                self._insert(records[-1], block["id"], region, order, now_s)
-            end = start + count * order.n_bytes
-            self._segments.advance(block["id"], region, end, burn_from=None)
-            places.append(Place(block_no=block["block_no"], offset=start, count=count))
-            wanted -= count
-            if wanted == 0:
-                break
-        if wanted:
-            raise OutOfKey(
-                f"link {link}: {order.number - wanted} keys of {8 * order.n_bytes} bits in our "
-                f"half, {order.number} wanted"
-            )
-        announcement = KeysAnnounced(
-            key_ids=join_ids([record.key_id.bytes for record in records]),
-            n_bytes=order.n_bytes,
-            places=tuple(places),
-            master=order.master,
-            slaves=order.slaves,
+        del cutter.stock
+        self._copies.enter(
+            link,
+            [
+                NewKey(
+                    key_id,
+                    at.segment,
+                    region,
+                    at.offset,
+                    order.n_bytes,
+                    order.master,
+                    (order.master, *order.local_slaves),
+                )
+                for order, key_id, at in cut
+            ],
+            KeyState.RESERVED,
+            now_s,
         )
-        return Reservation(tuple(records), announcement)
+        for segment, end in cutter.cursors.items():
+            self._segments.advance(segment, region, end, burn_from=None)
+        return Reservations([outcomes[place] for place in range(len(orders))], announcements(cut))
 
-    def _insert(
-        self, record: KeyRecord, segment: int, region: int, order: Order, now_s: int
-    ) -> None:
-        key = self._db.run(
-            "INSERT INTO keys (key_id, link, segment, region, offset, n_bytes, master, state,"
-            " told, settled, fetched, gone, created_s) VALUES (?,?,?,?,?,?,?,?,0,0,0,0,?)",
-            *(record.key_id.bytes, record.link, segment, region, record.offset_bytes),
-            *(order.n_bytes, order.master, KeyState.RESERVED, now_s),
-        ).lastrowid
-        for sae in (order.master, *order.local_slaves):
-            self._db.run("INSERT INTO recipients VALUES (?, ?, 0)", key, sae)
-
-    def mine(self, link: LinkId, key_id: bytes) -> sqlite3.Row:
+    def _ours(self, link: LinkId, key_id: bytes, row: sqlite3.Row | None) -> sqlite3.Row:
         """Return the row of a key that we own; PeerError if there is none."""
-        row = self._copies.row(key_id)
         if row is None or row["link"] != link or row["state"] > KeyState.BURNED:
             raise PeerError(f"link {link}: key {key_id.hex()} is not one that we reserved")
         return row
@@ -153,14 +146,21 @@ class Owner:
     def held(self, link: LinkId, message: KeysHeld) -> None:
         """The peer has them on disk; those it refused are burned."""
         self._links.peer_speaks(link, "KeysHeld")
-        for key_id in split_ids(message.held):
-            row = self.mine(link, key_id)
-            self._db.run(
-                "UPDATE keys SET state = ? WHERE id = ? AND state = ?",
-                *(KeyState.AWARE, row["id"], KeyState.RESERVED),
-            )
+        held = split_ids(message.held)
+        rows = self._copies.rows(held)
+        self._db.each(
+            "UPDATE keys SET state = ? WHERE id = ? AND state = ?",
+            [
+                (
+                    KeyState.AWARE,
+                    self._ours(link, key_id, rows.get(key_id))["id"],
+                    KeyState.RESERVED,
+                )
+                for key_id in held
+            ],
+        )
         for key_id in split_ids(message.refused):
-            row = self.mine(link, key_id)
+            row = self._ours(link, key_id, self._copies.row(key_id))
             if row["state"] not in (KeyState.RESERVED, KeyState.BURNED):
                 raise PeerError(f"link {link}: key {key_id.hex()} is refused after it was held")
             self.burn(row)
@@ -181,21 +181,31 @@ class Owner:
         ):
             self.burn(row)
 
-    def deliver(self, link: LinkId, key_ids: Sequence[UUID]) -> list[Secret]:
-        """Return the master's copies, all or none."""
-        rows = [self._copies.row(key_id.bytes) for key_id in key_ids]
-        found = [row for row in rows if row is not None and row["state"] == KeyState.AWARE]
-        if len(found) != len(key_ids) or any(row["link"] != link for row in found):
-            raise KeyNotFound(f"{len(key_ids) - len(found)} of {len(key_ids)} are not deliverable")
-        secrets = [self._copies.read(row) for row in found]
-        for row in found:
-            self._db.run(
-                "UPDATE keys SET state = ? WHERE id = ? AND state = ?",
-                *(KeyState.DELIVERED, row["id"], KeyState.AWARE),
-            )
-            self._copies.served(row, row["master"])
-        self._copies.count(found)
-        return secrets
+    def deliver(
+        self, link: LinkId, requests: Sequence[Sequence[UUID]]
+    ) -> list[list[Secret] | KeyNotFound]:
+        """Return the master's copies of each request, all or none."""
+        rows = self._copies.rows([key_id.bytes for ids in requests for key_id in ids])
+        found: list[list[sqlite3.Row] | KeyNotFound] = []
+        for ids in requests:
+            mine = [rows.pop(key_id.bytes, None) for key_id in ids]
+            good = [one for one in mine if one is not None and _deliverable(link, one)]
+            n_lost = len(ids) - len(good)
+            lost = KeyNotFound(f"{n_lost} of {len(ids)} are not deliverable")
+            found.append(lost if n_lost else good)
+        given = [row for some in found if not isinstance(some, KeyNotFound) for row in some]
+        secrets = iter(self._copies.read(given))
+        self._db.each(
+            "UPDATE keys SET state = ? WHERE id = ? AND state = ?",
+            [(KeyState.DELIVERED, row["id"], KeyState.AWARE) for row in given],
+        )
+        self._copies.served([(row, row["master"]) for row in given])
+        if given:
+            self._copies.count(given)
+        return [
+            some if isinstance(some, KeyNotFound) else [next(secrets) for _ in some]
+            for some in found
+        ]
 
     def confirm(self, link: LinkId, limit: int) -> KeysConfirmed | None:
         """Return what the peer has not been told yet."""
@@ -206,8 +216,7 @@ class Owner:
         )
         if not rows:
             return None
-        for row in rows:
-            self._db.run("UPDATE keys SET told = 1 WHERE id = ?", row["id"])
+        self._db.each("UPDATE keys SET told = 1 WHERE id = ?", [(row["id"],) for row in rows])
         fates: dict[int, list[bytes]] = {KeyState.DELIVERED: [], KeyState.BURNED: []}
         for row in rows:
             fates[row["state"]].append(row["key_id"])
@@ -218,16 +227,17 @@ class Owner:
     def settled(self, link: LinkId, message: KeysSettled) -> None:
         self._links.peer_speaks(link, "KeysSettled")
         fetched = set(split_ids(message.fetched))
-        rows = {key_id: self.mine(link, key_id) for key_id in split_ids(message.settled)}
+        settled = split_ids(message.settled)
+        found = self._copies.rows(settled)
+        rows = {key_id: self._ours(link, key_id, found.get(key_id)) for key_id in settled}
         if not fetched <= rows.keys():
             raise PeerError(f"link {link}: fetched keys are not among those settled")
         for key_id, row in rows.items():
             if not row["told"] or (key_id in fetched and row["state"] != KeyState.BURNED):
                 raise PeerError(f"link {link}: key {key_id.hex()} cannot be settled like this")
-        for key_id, row in rows.items():
-            if key_id in fetched:
-                self.was_fetched(row)
-            self.settle(row)
+        for key_id in fetched:
+            self.was_fetched(rows[key_id])
+        self.settle([row["id"] for row in rows.values()])
 
     def was_fetched(self, row: sqlite3.Row) -> None:
         """A slave at the peer had a key that we burned: it counts as delivered."""
@@ -236,6 +246,27 @@ class Owner:
             self._links.add(row["link"], "burned", -8 * row["n_bytes"])
             self._copies.count([row])
 
-    def settle(self, row: sqlite3.Row) -> None:
-        self._db.run("UPDATE keys SET settled = 1 WHERE id = ?", row["id"])
-        self._copies.forget_if_done(row["id"])
+    def settle(self, ids: Sequence[int]) -> None:
+        """Note that the peer knows the fate of keys of ours, by the numbers of their rows."""
+        self._db.each("UPDATE keys SET settled = 1 WHERE id = ?", [(key,) for key in ids])
+        self._copies.forget_if_done(ids)
+
+
+def _records(
+    link: LinkId, order: Order, spots: Sequence[Spot], entropy: Entropy
+) -> tuple[KeyRecord, ...]:
+    names = entropy(ID_BYTES * len(spots))
+    return tuple(
+        KeyRecord(
+            UUID(bytes=names[ID_BYTES * n : ID_BYTES * (n + 1)], version=4),
+            link,
+            BlockNo(spot.block_no),
+            spot.offset,
+            8 * order.n_bytes,
+        )
+        for n, spot in enumerate(spots)
+    )
+
+
+def _deliverable(link: LinkId, row: sqlite3.Row) -> bool:
+    return bool(row["link"] == link and row["state"] == KeyState.AWARE)

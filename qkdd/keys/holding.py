@@ -1,14 +1,17 @@
 """The peer's side of a key: held as announced, then confirmed or burned as the owner says."""
 
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import LinkId
-from qkdd.keys.copies import Copies
+from qkdd.keys.copies import Copies, NewKey
 from qkdd.keys.database import Database
 from qkdd.keys.layout import Region, half_of, other
 from qkdd.keys.links import Links
 from qkdd.keys.messages import (
+    MOST_ANNOUNCED,
     KeysAnnounced,
     KeysConfirmed,
     KeysHeld,
@@ -51,20 +54,22 @@ class Holder:
         self._links.peer_speaks(link, "KeysAnnounced")
         region = half_of(other(self._links.row(link)["role"]))
         slots, refused = self._place(link, message, region)
-        for slot in slots:
-            key = self._db.run(
-                "INSERT INTO keys (key_id, link, segment, region, offset, n_bytes, master,"
-                " state, told, settled, fetched, gone, created_s)"
-                " VALUES (?,?,?,?,?,?,?,?,0,0,0,0,?)",
-                *(slot.key_id, link, slot.segment, region, slot.offset, message.n_bytes),
-                *(message.master, KeyState.HELD, now_s),
-            ).lastrowid
-            for sae in message.slaves:
-                self._db.run("INSERT INTO recipients VALUES (?, ?, 0)", key, sae)
-            if not message.slaves:  # nobody here wants it
-                row = self._copies.row(slot.key_id)
-                assert row is not None
-                self._copies.drop_bytes(row)
+        keys = [
+            NewKey(
+                slot.key_id,
+                slot.segment,
+                region,
+                slot.offset,
+                message.n_bytes,
+                message.master,
+                message.slaves,
+            )
+            for slot in slots
+        ]
+        self._copies.enter(link, keys, KeyState.HELD, now_s)
+        if not message.slaves:  # nobody here wants them
+            rows = self._copies.rows([slot.key_id for slot in slots])
+            self._copies.drop_all([*rows.values()])
         return KeysHeld(held=join_ids([slot.key_id for slot in slots]), refused=join_ids(refused))
 
     def _place(
@@ -98,12 +103,9 @@ class Holder:
     def _check_names(self, link: LinkId, message: KeysAnnounced) -> list[bytes]:
         key_ids = split_ids(message.key_ids)
         limits = self._settings
-        if not 1 <= len(key_ids) == sum(p.count for p in message.places) <= 1_024:
+        n_placed = sum(place.count for place in message.places)
+        if not 1 <= len(key_ids) == n_placed <= MOST_ANNOUNCED:
             raise PeerError(f"link {link}: {len(key_ids)} key IDs do not fill the places")
-        if len(key_ids) > limits.max_keys_per_request:
-            raise PeerError(
-                f"link {link}: {len(key_ids)} keys at once, at most {limits.max_keys_per_request}"
-            )
         if 8 * message.n_bytes > limits.max_key_size_bits:
             raise PeerError(
                 f"link {link}: keys of {8 * message.n_bytes} bits, at most "
@@ -112,7 +114,7 @@ class Holder:
         names = (message.master, *message.slaves)
         if len(set(names)) != len(names):
             raise PeerError(f"link {link}: an SAE is named twice")
-        if len(set(key_ids)) != len(key_ids) or any(self._copies.row(k) for k in key_ids):
+        if len(set(key_ids)) != len(key_ids) or self._copies.rows(key_ids):
             raise PeerError(f"link {link}: a key ID is used twice")
         return key_ids
 
@@ -121,25 +123,28 @@ class Holder:
         delivered, burned = split_ids(message.delivered), split_ids(message.burned)
         if len({*delivered, *burned}) != len(delivered) + len(burned):
             raise PeerError(f"link {link}: a key is confirmed twice")
+        rows = self._copies.rows([*delivered, *burned])
         for key_id in (*delivered, *burned):
-            row = self._copies.row(key_id)
+            row = rows.get(key_id)
             known = row is not None and row["link"] == link and row["state"] == KeyState.HELD
             # A burned one may be unknown: we refused it. A delivered one is one that we held.
             if not known and (row is not None or key_id in delivered):
                 raise PeerError(f"link {link}: key {key_id.hex()} is not held here")
         fetched = [key_id for key_id in burned if self.was_burned(link, key_id)]
-        for key_id in delivered:
-            self.was_delivered(link, key_id)
+        self.were_delivered([rows[key_id] for key_id in delivered])
         return KeysSettled(settled=join_ids([*delivered, *burned]), fetched=join_ids(fetched))
 
-    def was_delivered(self, link: LinkId, key_id: bytes) -> None:
-        row = self._copies.row(key_id)
-        assert row is not None
-        self._db.run(
-            "UPDATE keys SET state = ?, settled = 1 WHERE id = ?", KeyState.CONFIRMED, row["id"]
+    def were_delivered(self, rows: Sequence[sqlite3.Row]) -> None:
+        """Count held keys as delivered."""
+        self._confirm([row["id"] for row in rows])
+        self._copies.count(rows)
+
+    def _confirm(self, ids: Sequence[int]) -> None:
+        self._db.each(
+            "UPDATE keys SET state = ?, settled = 1 WHERE id = ?",
+            [(KeyState.CONFIRMED, key) for key in ids],
         )
-        self._copies.count([row])
-        self._copies.forget_if_done(row["id"])
+        self._copies.forget_if_done(ids)
 
     def was_burned(self, link: LinkId, key_id: bytes) -> bool:
         """Burn a held key; return whether a slave had it already, so that it is delivered."""
@@ -156,11 +161,7 @@ class Holder:
 
     def drop_disputes(self, link: LinkId) -> None:
         """The owner has said that it knows: the disputed rows become ordinary."""
-        for row in self._db.all(
-            "SELECT * FROM keys WHERE link = ? AND state = ?", link, KeyState.DISPUTED
-        ):
-            self._db.run(
-                "UPDATE keys SET state = ?, settled = 1 WHERE id = ?",
-                *(KeyState.CONFIRMED, row["id"]),
-            )
-            self._copies.forget_if_done(row["id"])
+        rows = self._db.all(
+            "SELECT id FROM keys WHERE link = ? AND state = ?", link, KeyState.DISPUTED
+        )
+        self._confirm([row["id"] for row in rows])

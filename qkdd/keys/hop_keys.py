@@ -40,6 +40,11 @@ class HopKeys:
     def row(self, key_id: UUID) -> sqlite3.Row | None:
         return self._db.one("SELECT * FROM hop_keys WHERE key_id = ?", key_id.bytes)
 
+    def held(self, key_ids: Sequence[UUID]) -> bool:
+        """Tell whether any of these is here."""
+        names = [key_id.bytes for key_id in key_ids]
+        return bool(self._db.among("SELECT 1 FROM hop_keys WHERE key_id IN ({})", names))
+
     def hold(self, copies: HopCopies, now_s: int) -> None:
         """Write them down, all or none; ValueError if a name is taken."""
         n_bytes, rest = divmod(len(copies.keys), len(copies.key_ids))

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from qkdd.base.errors import QkdError
 from qkdd.base.ids import LinkId, SaeId
 from qkdd.base.secret import Secret
+from qkdd.keys.copies import Fetch
 from qkdd.keys.core import StoreCore
-from qkdd.keys.errors import KeyNotFound
+from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.hop_keys import HopCopies
 from qkdd.keys.schema import NEXT_RELAY, RELAY
+
+
+class _OneByOne(Exception):
+    """Some of the requests are not of the common kind."""
 
 
 class HopStore(StoreCore):
@@ -27,7 +33,7 @@ class HopStore(StoreCore):
             rows = [self._copies.row(pad_id.bytes) for pad_id in pad_ids]
             if any(row is None or row["link"] != link for row in rows):
                 raise KeyNotFound(f"link {link}: a pad that was not announced on it")
-            return self._copies.fetch(pad_ids, SaeId(NEXT_RELAY), SaeId(RELAY))
+            return self._direct(Fetch(tuple(pad_ids), SaeId(NEXT_RELAY), SaeId(RELAY)))
 
         return self._hand_out(self._do(take))
 
@@ -72,14 +78,51 @@ class HopStore(StoreCore):
             hopped = {key_id for key_id in key_ids if self._hop_keys.row(key_id) is not None}
             for key_id in hopped:
                 self._hop_keys.check(key_id, sae, master)
-            others = [key_id for key_id in key_ids if key_id not in hopped]
-            found = {
-                key_id: (key, 0)
-                for key_id, key in zip(others, self._copies.fetch(others, sae, master), strict=True)
-            }
+            others = tuple(key_id for key_id in key_ids if key_id not in hopped)
+            keys = self._direct(Fetch(others, sae, master))
+            found = {key_id: (key, 0) for key_id, key in zip(others, keys, strict=True)}
             found |= {key_id: self._hop_keys.take(key_id, sae) for key_id in hopped}
             return [found[key_id] for key_id in key_ids]
 
         copies = self._do(fetch)
         self._hand_out([key for key, _ in copies])
         return copies
+
+    def _direct(self, asked: Fetch) -> list[Secret]:
+        (found,) = self._copies.fetch([asked])
+        if isinstance(found, QkdError):
+            raise found
+        return found
+
+    def fetch_all(self, requests: Sequence[Fetch]) -> list[list[tuple[Secret, int]] | QkdError]:
+        """As :meth:`fetch_copies` for each request, with few statements for all; what stands in
+        the way of one is its outcome, and no other's."""
+
+        def fetch() -> list[list[Secret] | QkdError]:
+            if self._hop_keys.held([key_id for one in requests for key_id in one.key_ids]):
+                raise _OneByOne
+            return self._copies.fetch(requests)
+
+        try:
+            found = self._do(fetch)
+        except DamagedBlock as damage:
+            return [
+                damage
+                if any(key_id.bytes in damage.key_ids for key_id in one.key_ids)
+                else self._fetched(one)
+                for one in requests
+            ]
+        except _OneByOne:
+            return [self._fetched(one) for one in requests]
+        for keys in found:
+            if not isinstance(keys, QkdError):
+                self._hand_out(keys)
+        return [
+            keys if isinstance(keys, QkdError) else [(key, 0) for key in keys] for keys in found
+        ]
+
+    def _fetched(self, asked: Fetch) -> list[tuple[Secret, int]] | QkdError:
+        try:
+            return self.fetch_copies(asked.key_ids, asked.sae, asked.master)
+        except QkdError as error:
+            return error

@@ -9,6 +9,8 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
 KeyIds: TypeAlias = Annotated[bytes, Meta(max_length=16 * 1_000_000)]
 SaeName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 ID_BYTES = 16
+MOST_ANNOUNCED = 1_024
+"""Keys of one announcement, which may be of several requests."""
 
 
 class KeysMessage(

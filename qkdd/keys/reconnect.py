@@ -198,7 +198,7 @@ class Reconnect:
             "SELECT * FROM keys WHERE link = ? AND state = ?", link, KeyState.HELD
         ):
             if row["key_id"] in resolution.delivered:
-                self._holder.was_delivered(link, row["key_id"])
+                self._holder.were_delivered([row])
             else:
                 self._holder.was_burned(link, row["key_id"])
 
@@ -230,7 +230,7 @@ class Reconnect:
             *(link, KeyState.DELIVERED, KeyState.BURNED),
         ):
             self._db.run("UPDATE keys SET told = 1 WHERE id = ?", row["id"])
-            self._owner.settle(row)
+            self._owner.settle([row["id"]])
         self._holder.drop_disputes(link)
         session.phase = Phase.UP
 

@@ -1,7 +1,8 @@
 """Blocks on disk: cut, sealed, read in part, and shredded chunk by chunk as they are used up."""
 
 import sqlite3
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable
 
 from qkdd.base.errors import StoreError
 from qkdd.base.ids import LinkId, NodeId
@@ -21,6 +22,7 @@ from qkdd.keys.vault import SealBroken, SegmentKey, Vault
 
 OPEN_KEYS = 8
 """Unwrapped segment keys that stay in memory."""
+_ZEROS = bytes(CHUNK_BYTES)
 USED = {Region.HALF_ALICE: "alice_used", Region.HALF_BOB: "bob_used"}
 
 
@@ -113,31 +115,54 @@ class Segments:
 
     def read(self, segment: int, region: Region, offset: int, target: memoryview) -> None:
         """Open as many bytes of a region as ``target`` has; Damaged if a chunk does not open."""
-        done = 0
-        for piece in pieces(offset, len(target)):
-            row = self._db.one(
-                "SELECT data FROM sealed WHERE id = ?", chunk_id(segment, region, piece.number)
-            )
-            try:
-                if row is None or not isinstance(row["data"], bytes):
+        self.read_all([(segment, region, offset, target)])
+
+    def read_all(self, wanted: Iterable[tuple[int, Region, int, memoryview]]) -> None:
+        """As :meth:`read` for each of ``wanted``; a chunk that several lie in is opened once."""
+        places: defaultdict[tuple[int, Region, int], list[tuple[int, memoryview]]] = defaultdict(
+            list
+        )
+        for segment, region, offset, target in wanted:
+            done = 0
+            for piece in pieces(offset, len(target)):
+                into = target[done : done + piece.n_bytes]
+                places[segment, region, piece.number].append((piece.start, into))
+                done += piece.n_bytes
+        for (segment, region, number), parts in places.items():
+            self._read_chunk(segment, region, number, parts)
+
+    def _read_chunk(
+        self, segment: int, region: Region, number: int, parts: list[tuple[int, memoryview]]
+    ) -> None:
+        row = self._db.one(
+            "SELECT data FROM sealed WHERE id = ?", chunk_id(segment, region, number)
+        )
+        plain = self._scratch.reveal()
+        try:
+            if row is None or not isinstance(row["data"], bytes):
+                raise SealBroken
+            n_bytes = self._key(segment).open_into(region, number, row["data"], plain)
+            for start, into in parts:
+                if n_bytes < start + len(into):
                     raise SealBroken
-                plain = self._scratch.reveal()
-                n_bytes = self._key(segment).open_into(region, piece.number, row["data"], plain)
-                end = piece.start + piece.n_bytes
-                if n_bytes < end:
-                    raise SealBroken
-                target[done : done + piece.n_bytes] = plain[piece.start : end]
-            except SealBroken as error:
-                raise Damaged(segment, region, piece.number) from error
-            finally:
-                self._scratch.reveal()[:] = bytes(CHUNK_BYTES)
-            done += piece.n_bytes
+                into[:] = plain[start : start + len(into)]
+        except SealBroken as error:
+            raise Damaged(segment, region, number) from error
+        finally:
+            plain[:] = _ZEROS
 
     def dispose(self, segment: int, region: Region, offset: int, n_bytes: int) -> None:
         """Count bytes as never needed again; each byte of a block once."""
-        for piece in pieces(offset, n_bytes):
-            row = chunk_id(segment, region, piece.number)
-            self._db.run("UPDATE chunks SET left = left - ? WHERE id = ?", piece.n_bytes, row)
+        self.dispose_all([(segment, region, offset, n_bytes)])
+
+    def dispose_all(self, places: Iterable[tuple[int, Region, int, int]]) -> None:
+        """As :meth:`dispose` for each place."""
+        n_gone: Counter[tuple[int, int]] = Counter()
+        for segment, region, offset, n_bytes in places:
+            for piece in pieces(offset, n_bytes):
+                n_gone[segment, chunk_id(segment, region, piece.number)] += piece.n_bytes
+        for (segment, row), n_bytes in n_gone.items():
+            self._db.run("UPDATE chunks SET left = left - ? WHERE id = ?", n_bytes, row)
             if self._db.run("DELETE FROM chunks WHERE id = ? AND left <= 0", row).rowcount:
                 self._drop_chunk(segment, row)
 

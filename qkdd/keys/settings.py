@@ -9,7 +9,7 @@ from msgspec import Meta
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the store lies and how much it gives. The two ends of a link need not agree, except
-    that a peer's reservation above ``max_key_size_bits`` or ``max_keys_per_request`` is refused.
+    that a peer's reservation above ``max_key_size_bits`` is refused.
     """
 
     path: Path

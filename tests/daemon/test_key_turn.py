@@ -11,6 +11,7 @@ from qkdd.base.errors import LinkLost, PeerError
 from qkdd.base.ids import SaeId
 from qkdd.base.secret import Secret
 from qkdd.daemon.key_turn import Wanted, answered_ids, take_turn
+from qkdd.keys.cutting import Order
 from qkdd.keys.delivery import Reservation
 from qkdd.keys.errors import KeyNotFound
 from qkdd.keys.messages import KeysHeld
@@ -26,7 +27,13 @@ async def reserve(end: DeskEnd, number: int = 1) -> Reservation:
 
 
 def wanted_of(reservation: Reservation) -> Wanted:
-    return Wanted([record.key_id for record in reservation.records])
+    return wanted_keys([record.key_id for record in reservation.records])
+
+
+def wanted_keys(key_ids: list[UUID]) -> Wanted:
+    wanted = Wanted(Order(len(key_ids), 32, "alpha", ("beta",)))
+    wanted.reserved(key_ids)
+    return wanted
 
 
 def held(key_ids: list[bytes]) -> KeysHeld:
@@ -87,14 +94,14 @@ async def test_a_request_that_cannot_be_delivered_leaves_the_others_their_keys(
 
 async def test_a_request_is_in_work_once_the_peer_answered_for_its_last_key() -> None:
     ids = [uuid4() for _ in range(3)]
-    wanted = Wanted(ids)
+    wanted = wanted_keys(ids)
     answers = [wanted.peer_answered(one.bytes) for one in (ids[2], ids[0], ids[0], ids[1], ids[1])]
     assert answers == [False, False, False, True, False]
-    assert wanted.answered.is_set()
+    assert wanted.in_work
 
 
 async def test_keys_that_come_after_the_request_was_given_up_are_wiped() -> None:
-    wanted, key = Wanted([uuid4()]), Secret(32)
+    wanted, key = wanted_keys([uuid4()]), Secret(32)
     wanted.give_up()
     wanted.finish([key])
     assert key.wiped
@@ -102,14 +109,14 @@ async def test_keys_that_come_after_the_request_was_given_up_are_wiped() -> None
 
 async def test_the_first_word_on_a_delivery_counts() -> None:
     key = Secret(32)
-    wanted = Wanted([uuid4()])
+    wanted = wanted_keys([uuid4()])
     wanted.finish([key])
     wanted.finish(LinkLost("too late"))
-    assert await wanted.secrets() == [key]
-    refused = Wanted([uuid4()])
+    assert await wanted.result() == [key]
+    refused = wanted_keys([uuid4()])
     refused.finish(LinkLost("no peer"))
     with pytest.raises(LinkLost, match="no peer"):
-        await refused.secrets()
+        await refused.result()
 
 
 def test_malformed_answers_answer_for_nobody() -> None:
