@@ -17,7 +17,7 @@ from qkdd.daemon import metrics
 from qkdd.daemon.audit import audited
 from qkdd.daemon.control import Control
 from qkdd.daemon.distil import DistilSettings
-from qkdd.daemon.hardening import harden
+from qkdd.daemon.hardening import harden, settle
 from qkdd.daemon.kernels import tell_backends
 from qkdd.daemon.key_rooms import KeyRooms, key_rooms
 from qkdd.daemon.lane_desk import LaneDesk
@@ -67,6 +67,7 @@ async def run_relay(
             async with trio.open_nursery() as nursery:
                 start = partial(_serve, reread=reread or (lambda: relay))
                 control = await nursery.start(start, relay, store, entropy, manager)
+                settle()
                 log.info("relay ready", node=relay.node.id, links=len(relay.links))
                 manager.tell("READY=1")
                 nursery.start_soon(_until_over, control, nursery.cancel_scope)

@@ -1,6 +1,7 @@
 """What the process asks of the system for itself, before it holds any secret."""
 
 import ctypes
+import gc
 import resource
 import sys
 
@@ -27,3 +28,10 @@ def harden() -> None:
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES)
         mallopt(M_ARENA_MAX, MALLOC_ARENAS)
+
+
+def settle() -> None:
+    """Have the collector of garbage look no more at what was made up to now, which stays: a look
+    at all the modules of a relay takes longer than a key may wait."""
+    gc.collect()
+    gc.freeze()

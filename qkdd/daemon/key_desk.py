@@ -1,7 +1,6 @@
 """The keys of one link during one session: what the two stores say to each other."""
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
@@ -10,17 +9,17 @@ import msgspec
 import structlog
 import trio
 
-from qkdd.base.errors import LinkLost, OutOfKey, QkdError
+from qkdd.base.errors import LinkLost, QkdError
 from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.daemon.beat import next_beat
 from qkdd.daemon.block_commit import BlockCommits
-from qkdd.daemon.gathering import Gathering
-from qkdd.daemon.key_turn import Turn, Wanted, answered_ids, take_turn
+from qkdd.daemon.key_turn import Turn, Wanted, take_turn
 from qkdd.daemon.mailbox import Mailbox, all_waiting
+from qkdd.daemon.order_desk import OrderDesk
 from qkdd.daemon.store_service import StoreService
 from qkdd.keys.cutting import Order
-from qkdd.keys.delivery import Reservations
+from qkdd.keys.delivery_store import CONFIRM_BATCH
 from qkdd.keys.errors import DamagedBlock, KeyNotFound
 from qkdd.keys.messages import (
     ID_BYTES,
@@ -37,7 +36,6 @@ from qkdd.keys.messages import (
     StoreState,
 )
 from qkdd.keys.state_parts import StateGatherer, cut_state
-from qkdd.keys.store import CONFIRM_BATCH, KeyStore
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +52,6 @@ KEY_MESSAGES = (
     StoreState,
     StoreAgreed,
 )
-HELD_TIMEOUT_S = 5.0
 CONFIRM_PAUSE_S = 0.02
 """Between two full messages of fates: settling them all at once would keep applications waiting."""
 EXPIRE_EVERY_S = 60.0
@@ -78,14 +75,7 @@ class KeyDesk:
         self._mailbox = mailbox
         self._say, self._said = trio.open_memory_channel[msgspec.Struct](float("inf"))
         self._agreed = trio.Event()
-        self._orders: Gathering[Wanted, Reservations] = Gathering(
-            store, self._reserve, self._reserved, self._not_reserved
-        )
-        self._wanted: dict[bytes, Wanted] = {}
-        """By the name of each key for which the peer has not answered."""
-        self._announced: deque[tuple[float, Wanted]] = deque()
-        """With the time at which the peer's answer is overdue; those answered go at the front."""
-        self._more_announced = trio.lowlevel.ParkingLot()
+        self._orders = OrderDesk(link, store, self._queue)
         self._commits = BlockCommits(link, store, self._queue)
         self._over = False
         self._states = StateGatherer()
@@ -106,15 +96,14 @@ class KeyDesk:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._speak)
                 nursery.start_soon(self._listen)
-                nursery.start_soon(self._watch_announced)
+                nursery.start_soon(self._orders.watch)
                 nursery.start_soon(self._confirm)
                 nursery.start_soon(self._expire)
                 nursery.start_soon(self._tell_lane_bits)
         finally:
             self._over = True
             self._commits.end()
-            for wanted in set(self._wanted.values()):
-                self._drop(wanted)
+            self._orders.end()
 
     async def _speak(self) -> None:
         async for message in self._said:
@@ -138,7 +127,7 @@ class KeyDesk:
 
     async def _carry_out(self, messages: Sequence[Message]) -> None:
         """Whatever has come shares one commit, with the deliveries that waited for it."""
-        ready = self._ready(messages)
+        ready = self._orders.answered(messages)
         now_s = int(time.time())
         try:
             turn = await self._store.do(
@@ -156,14 +145,6 @@ class KeyDesk:
             raise turn.error
         for message in messages:
             self._commits.heard(message, from_peer=True)
-
-    def _ready(self, messages: Sequence[Message]) -> list[Wanted]:
-        """Return the requests for which the peer's last answer is among ``messages``."""
-        answered = [(key_id, self._wanted.pop(key_id, None)) for key_id in answered_ids(messages)]
-        ready = [one for key_id, one in answered if one is not None and one.peer_answered(key_id)]
-        while self._announced and self._announced[0][1].in_work:
-            self._announced.popleft()
-        return ready
 
     def _turned(self, turn: Turn) -> None:
         self._queue(turn.answers)
@@ -242,14 +223,14 @@ class KeyDesk:
         """
         if not self.up:
             raise LinkLost(f"link {self._link} is not connected")
-        wanted = Wanted(Order(number, size_bits // 8, master, tuple(slaves), tuple(local_slaves)))
-        self._orders.add(wanted)
-        return list(zip(*await self._delivered(wanted), strict=True))
+        order = Order(number, size_bits // 8, master, tuple(slaves), tuple(local_slaves))
+        keys = await self._delivered(wanted := self._orders.add(order))
+        return list(zip(wanted.key_ids, keys, strict=True))
 
-    async def _delivered(self, wanted: Wanted) -> tuple[Sequence[UUID], Sequence[Secret]]:
+    async def _delivered(self, wanted: Wanted) -> list[Secret]:
         """All or none: if one is not to be had, the others are burned."""
         try:
-            keys = await wanted.result()
+            return await wanted.result()
         except KeyNotFound as error:
             await self._burn(wanted)
             raise LinkLost(
@@ -260,62 +241,12 @@ class KeyDesk:
             await self._burn(wanted)
             raise
         except trio.Cancelled:
-            self._forget(wanted)
+            self._orders.forget(wanted)
             raise
-        return wanted.key_ids, keys
 
     async def _burn(self, wanted: Wanted) -> None:
         if wanted.key_ids:
             await self._store.do(lambda store: store.burn_keys(self._link, wanted.key_ids))
-
-    def _reserve(self, store: KeyStore, orders: Sequence[Wanted]) -> Reservations:
-        now_s = int(time.time())
-        return store.reserve_orders(self._link, [wanted.asked for wanted in orders], now_s)
-
-    def _reserved(self, orders: Sequence[Wanted], reservations: Reservations) -> None:
-        overdue_s = trio.current_time() + HELD_TIMEOUT_S
-        for wanted, records in zip(orders, reservations.records, strict=True):
-            if isinstance(records, OutOfKey):
-                wanted.finish(records)
-                continue
-            wanted.reserved(record.key_id for record in records)
-            if self._over:
-                self._drop(wanted)
-            elif not wanted.given_up:
-                self._wanted |= {key_id.bytes: wanted for key_id in wanted.key_ids}
-                self._announced.append((overdue_s, wanted))
-        for message in reservations.announcements:
-            self._say.send_nowait(message)
-        self._more_announced.unpark()
-
-    def _not_reserved(self, orders: Sequence[Wanted], error: Exception) -> None:
-        for wanted in orders:
-            wanted.finish(error)
-
-    def _forget(self, wanted: Wanted) -> None:
-        """Wait no more for the peer's answer."""
-        for key_id in wanted.key_ids:
-            self._wanted.pop(key_id.bytes, None)
-
-    def _drop(self, wanted: Wanted) -> None:
-        """The peer has not answered, and is not waited for: who asked burns the keys."""
-        self._forget(wanted)
-        wanted.finish(
-            LinkLost(f"link {self._link}: the peer did not confirm the keys; they are burned")
-        )
-
-    async def _watch_announced(self) -> None:
-        """Drop what the peer has not answered for in time."""
-        while True:
-            if not self._announced:
-                await self._more_announced.park()
-                continue
-            overdue_s, wanted = self._announced[0]
-            await trio.sleep_until(overdue_s)
-            if self._announced and self._announced[0][1] is wanted:
-                self._announced.popleft()
-                if not wanted.in_work:
-                    self._drop(wanted)
 
     def _tell_damage(self, damage: DamagedBlock) -> None:
         log.error("block damaged", link=self._link, block_no=damage.block_no)

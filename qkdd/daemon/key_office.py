@@ -10,7 +10,7 @@ from qkdd.daemon.hop_counter import HopCounter
 from qkdd.daemon.key_desk import KeyDesk
 from qkdd.daemon.lane_counter import LaneCounter
 from qkdd.daemon.lane_desk import LaneView
-from qkdd.daemon.rations import Rations
+from qkdd.daemon.rations import Draw, Rations
 from qkdd.daemon.store_service import StoreService
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import NOT_FOUND, HttpError, unmet
@@ -106,14 +106,15 @@ class KeyOffice:
         homes = {sae: self._home(sae) for sae in request.slaves}
         if self._home(request.master) != self._node:
             raise HttpError(401, "this SAE's home is another KME")
-        with self._rations.drawn(request):
-            return await self._from_somewhere(request, homes)
+        with self._rations.drawn(request) as draw:
+            return await self._from_somewhere(draw, homes)
 
     async def _from_somewhere(
-        self, request: EncRequest, homes: Mapping[str, NodeId]
+        self, draw: Draw, homes: Mapping[str, NodeId]
     ) -> Sequence[DeliveredKey]:
         """Take them from the lane of two applications, else from the one link that reaches every
         slave's home, else have them carried there by hops."""
+        request = draw.request
         if len(request.slaves) == 1:
             view = self._lane_to_send(request.master, request.slaves[0])
             if view is not None:
@@ -123,19 +124,19 @@ class KeyOffice:
         if len(peers) > 1 or not peers <= self._links.keys():
             check_relays(request, self._hops.n_relays(homes))
             for first in {self._hops.route(peer)[1] for peer in peers}:
-                await self._rations.check_stock(self._links[NodeId(first)], request)
+                await self._rations.check_stock(self._links[NodeId(first)], draw)
             return await self._hops.new_keys(request, homes)
         peer = next(iter(peers)) if peers else next(iter(self._links))
-        return await self._direct(request, homes, peer)
+        return await self._direct(draw, homes, peer)
 
     async def _direct(
-        self, request: EncRequest, homes: Mapping[str, NodeId], peer: NodeId
+        self, draw: Draw, homes: Mapping[str, NodeId], peer: NodeId
     ) -> Sequence[DeliveredKey]:
-        link = self._link_to(peer)
+        request, link = draw.request, self._link_to(peer)
         desk = self._desks.get(link)
         if desk is None:
             raise LinkLost(f"link {link} to KME {peer} is not connected")
-        await self._rations.check_stock(link, request)
+        await self._rations.check_stock(link, draw)
         try:
             keys = await desk.new_keys(
                 request.number,

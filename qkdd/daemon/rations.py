@@ -1,7 +1,8 @@
 """Quotas, reserved rates and forecasts of a running relay: the rules with its store and clock."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 import trio
 
@@ -24,8 +25,6 @@ class Rations:
         self._quotas = Quotas(settings, trio.current_time())
         self._store = store
         self._rate = rate
-        self._reserved_bits: dict[int, int] = {}
-        """What each request under way, by its identity, has drawn of its master's reserved rate."""
 
     def take(self, settings: DeliverySettings) -> None:
         """Go by these settings from now on."""
@@ -34,10 +33,9 @@ class Rations:
     def rate_of(self, sae: str) -> float | None:
         return self._quotas.rate_of(sae)
 
-    @contextmanager
-    def drawn(self, request: EncRequest) -> Iterator[None]:
-        """Take a request from its master's quota; if the block fails, nothing came of it, and all
-        that was drawn in it is given back.
+    def drawn(self, request: EncRequest) -> "Draw":
+        """Take a request from its master's quota; if the ``with`` block fails, nothing came of it,
+        and all that was drawn in it is given back.
 
         Raises
         ------
@@ -45,19 +43,10 @@ class Rations:
             If the quota does not allow it.
         """
         self._quotas.draw(request.master, bits_of(request), trio.current_time())
-        self._reserved_bits[id(request)] = 0
-        try:
-            yield
-        except BaseException:
-            reserved_bits = self._reserved_bits[id(request)]
-            self._quotas.give_back(request.master, bits_of(request), reserved_bits=reserved_bits)
-            raise
-        finally:
-            del self._reserved_bits[id(request)]
+        return Draw(request, self._quotas)
 
-    async def check_stock(self, link: LinkId, request: EncRequest) -> None:
-        """Return if what others have reserved of the link's stock allows the request, which is
-        :meth:`drawn`.
+    async def check_stock(self, link: LinkId, draw: "Draw") -> None:
+        """Return if what others have reserved of the link's stock allows the request.
 
         Raises
         ------
@@ -66,9 +55,9 @@ class Rations:
         """
         if self._quotas.keep_stock:
             stock_bits = await self._stock_bits(link)
-            self._reserved_bits[id(request)] += self._quotas.check_stock(
-                request.master,
-                bits_of(request),
+            draw.reserved_bits += self._quotas.check_stock(
+                draw.request.master,
+                bits_of(draw.request),
                 stock_bits,
                 trio.current_time(),
                 self._half_rate(link),
@@ -95,6 +84,29 @@ class Rations:
     async def _stock_bits(self, link: LinkId) -> int:
         n_steps = await self._store.do(lambda store: store.available_keys(link, STEP_BITS))
         return STEP_BITS * n_steps
+
+
+class Draw:
+    """What one request under way has drawn of its master's rates; given back if it fails."""
+
+    def __init__(self, request: EncRequest, quotas: Quotas) -> None:
+        self.request = request
+        self.reserved_bits = 0
+        self._quotas = quotas
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._quotas.give_back(
+                self.request.master, bits_of(self.request), reserved_bits=self.reserved_bits
+            )
 
 
 def bits_of(request: EncRequest) -> int:

@@ -35,7 +35,9 @@ class Reception:
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         host, port = host_and_port(self._address)
-        await self._server.serve(host, port, self._trust.now.serving, task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._delivery.log.run)
+            await self._server.serve(host, port, self._trust.now.serving, task_status=task_status)
 
     def facts(self) -> tuple[CallFacts, ...]:
         """How applications were answered since the start."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
-import structlog
 import trio
 
 from qkdd.base.errors import QkdError
@@ -24,8 +23,10 @@ from qkdd.deliver.settings import DeliverySettings
 from qkdd.deliver.tally import Tally
 from qkdd.keys.settings import StoreSettings
 from qkdd.net.http_talk import HttpRequest, Response
+from qkdd.net.request_log import RequestLog
 
-log = structlog.get_logger(__name__)
+MOST_KNOWN = 1_000
+"""Requests that have been read before and may come again; all are forgotten when there are more."""
 
 Delivered = Sequence[DeliveredKey]
 CALLS: dict[type[Request], str] = {
@@ -54,25 +55,21 @@ class Delivery:
         self._manager = manager
         self._limits = limits
         self._settings = settings
+        self._known: dict[tuple[str, str], Request] = {}
         self.tally = Tally()
+        self.log = RequestLog()
 
     def take(self, settings: DeliverySettings) -> None:
         """Serve by these settings from the next request on."""
         self._settings = settings
+        self._known.clear()
 
     async def handle(self, request: HttpRequest) -> Response:
         assert request.caller is not None
         start_s = trio.current_time()
         call = "not_understood"
         try:
-            asked = parse_request(
-                request.method,
-                request.target,
-                request.body,
-                caller=request.caller,
-                settings=self._settings,
-                limits=self._limits,
-            )
+            asked = self._read(request, request.caller)
             call = CALLS[type(asked)]
             response = await self._carry_out(asked)
         except HttpError as error:
@@ -82,8 +79,27 @@ class Delivery:
             body = bytearray(msgspec.json.encode(ErrorBody(message=str(error))))
             response = Response(503, body)
         self.tally.answered(call, response.status, trio.current_time() - start_s)
-        log.info("key request", sae=request.caller, method=request.method, status=response.status)
+        self.log.count(request.caller, request.method, response.status)
         return response
+
+    def _read(self, request: HttpRequest, caller: str) -> Request:
+        """Read a request, or know it again: a master asks for the next key as for the last one."""
+        again = self._known.get((caller, request.target)) if request.method == "GET" else None
+        if again is not None:
+            return again
+        asked = parse_request(
+            request.method,
+            request.target,
+            request.body,
+            caller=caller,
+            settings=self._settings,
+            limits=self._limits,
+        )
+        if request.method == "GET" and isinstance(asked, EncRequest | StatusRequest):
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[caller, request.target] = asked
+        return asked
 
     async def _carry_out(self, asked: Request) -> Response:
         if isinstance(asked, StatusRequest):

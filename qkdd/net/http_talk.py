@@ -74,7 +74,7 @@ class HttpTalk:
         h11.RemoteProtocolError
             It is malformed.
         """
-        if self._asked is not None:
+        if self._asked is not None or self._untouched:
             return self._asked
         while (event := self._http.next_event()) is not h11.NEED_DATA:
             if isinstance(event, h11.ConnectionClosed):

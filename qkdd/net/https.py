@@ -8,7 +8,6 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 
 import h11
@@ -180,7 +179,8 @@ class HttpsServer:
 async def _receive(
     talk: HttpTalk, tls: TlsSocket, patience: trio.CancelScope
 ) -> HttpRequest | None:
-    """Read one request; None at the end of the connection."""
+    """Read one request; None at the end of the connection. What it asks for has the rest of the
+    time to come: nothing takes so long for which a client would wait."""
     patience.deadline = trio.current_time() + IDLE_TIMEOUT_S
     in_body = False
     while (request := talk.next_request()) is None:
@@ -192,7 +192,6 @@ async def _receive(
         if go_on := talk.go_on():
             await tls.send_all(go_on)
         talk.feed(await tls.receive())
-    patience.deadline = inf
     return request
 
 

@@ -10,7 +10,7 @@ import trio
 from structlog.testing import capture_logs
 
 from qkdd.base.errors import LinkLost, StoreError
-from qkdd.daemon.key_desk import HELD_TIMEOUT_S
+from qkdd.daemon.order_desk import HELD_TIMEOUT_S
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import HttpError
 from qkdd.deliver.request import DecRequest, EncRequest, StatusRequest

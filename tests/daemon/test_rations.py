@@ -24,19 +24,22 @@ REQUEST = EncRequest("kept", ("slave",), 1, 800)
 
 async def lose(rations: Rations) -> None:
     """Have the link break after the request was let through."""
-    with rations.drawn(REQUEST):
-        await rations.check_stock(LINK, REQUEST)
+    with rations.drawn(REQUEST) as draw:
+        await rations.check_stock(LINK, draw)
         raise LinkLost("the peer did not answer")
 
 
 async def test_refused_requests_do_not_fill_a_reserved_rate_that_is_used_up(tmp_path: Path) -> None:
     async with desk_pair(tmp_path) as pair:
         rations = Rations(SETTINGS, pair.alice.service, lambda _link: None)
-        with rations.drawn(REQUEST):
-            await rations.check_stock(LINK, REQUEST)
+        with rations.drawn(REQUEST) as draw:
+            await rations.check_stock(LINK, draw)
         for _ in range(3):
-            with pytest.raises(HttpError, match="are reserved for other"), rations.drawn(REQUEST):
-                await rations.check_stock(LINK, REQUEST)
+            with (
+                pytest.raises(HttpError, match="are reserved for other"),
+                rations.drawn(REQUEST) as draw,
+            ):
+                await rations.check_stock(LINK, draw)
 
 
 async def test_a_request_of_which_nothing_came_costs_no_reserved_rate(tmp_path: Path) -> None:
@@ -45,5 +48,5 @@ async def test_a_request_of_which_nothing_came_costs_no_reserved_rate(tmp_path: 
         for _ in range(3):
             with pytest.raises(LinkLost):
                 await lose(rations)
-        with rations.drawn(REQUEST):
-            await rations.check_stock(LINK, REQUEST)
+        with rations.drawn(REQUEST) as draw:
+            await rations.check_stock(LINK, draw)
