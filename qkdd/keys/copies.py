@@ -87,7 +87,7 @@ class Copies:
 
     def read(self, rows: Sequence[sqlite3.Row]) -> list[Secret]:
         """Open keys, all or none."""
-        keys = [Secret(row["n_bytes"]) for row in rows]
+        keys = Secret.side_by_side([row["n_bytes"] for row in rows])
         try:
             self._segments.read_all(
                 (row["segment"], Region(row["region"]), row["offset"], key.reveal())

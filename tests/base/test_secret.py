@@ -59,3 +59,18 @@ def test_an_empty_secret_is_allowed_and_a_negative_one_is_not() -> None:
     assert len(Secret(0)) == 0
     with pytest.raises(ValueError, match="-1"):
         Secret(-1)
+
+
+def test_secrets_that_lie_side_by_side_are_wiped_each_for_itself() -> None:
+    first, nothing, last = Secret.side_by_side([32, 0, 5000])
+    for secret, byte in ((first, b"a"), (last, b"b")):
+        secret.reveal()[:] = byte * len(secret)
+    view = first.reveal()
+    first.wipe()
+    assert bytes(view) == bytes(32)
+    assert bytes(last.reveal()) == b"b" * 5000
+    assert (first.wiped, nothing.wiped, last.wiped, len(nothing)) == (True, False, False, 0)
+    later = Secret.side_by_side([32])
+    later[0].reveal()[:] = b"c" * 32
+    assert bytes(view) == bytes(32)
+    assert Secret.side_by_side([]) == []
