@@ -51,6 +51,8 @@ def check_way(model: str, resource: str) -> None:
     """Raise ValueError if ``resource`` is no way to a ``model``: nothing is opened."""
     if model == "idq-id1000":
         parse_resource(resource)
+    elif model == "sq-websq":
+        sq_websq.parse_resource(resource)
     else:
         check_resource(resource)
 

@@ -58,7 +58,7 @@ async def _check_bias(detector: Detector, bias_ua: Sequence[float]) -> None:
     found = await detector.status()
     n_detectors = len(found.bias_ua)
     demand(n_detectors == len(bias_ua), f"{n_detectors} detectors, not {len(bias_ua)}")
-    demand(len(found.bias_v) == len(found.trigger_mv) == n_detectors, f"uneven: {found}")
+    demand(len(found.bias_voltage) == len(found.trigger_mv) == n_detectors, f"uneven: {found}")
     await detector.set_trigger_mv(found.trigger_mv)
     await detector.set_bias_ua(bias_ua)
     await refuses(detector.set_bias_ua(bias_ua[1:]), ValueError, "a bias too few")

@@ -15,9 +15,9 @@ class DetectorStatus:
     """They are biased, and can click."""
     bias_ua: tuple[float, ...]
     """The set points; what flows while ``enabled``."""
-    bias_v: tuple[float, ...]
-    """Voltages over the detectors: a latched nanowire is resistive, and shows one that its
-    neighbours do not. It counts again when disabled and enabled."""
+    bias_voltage: tuple[float, ...]
+    """Over the detectors, in the controller's own unit: a latched nanowire is resistive, and shows
+    a voltage that its neighbours do not. It counts again when disabled and enabled."""
     trigger_mv: tuple[float, ...]
     period_ms: int
     """Time over which counts are taken."""

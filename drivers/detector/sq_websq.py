@@ -132,7 +132,7 @@ class SqWebSq:
         return DetectorStatus(
             enabled=require_bool(on, ENABLE),
             bias_ua=require_numbers(bias, n_detectors, BIAS),
-            bias_v=require_numbers(volts, n_detectors, VOLTAGE),
+            bias_voltage=require_numbers(volts, n_detectors, VOLTAGE),
             trigger_mv=require_numbers(trigger, n_detectors, TRIGGER),
             period_ms=require_count(period, PERIOD),
             errors=self._talk.labels.take_errors(),

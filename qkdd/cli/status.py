@@ -13,6 +13,7 @@ from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.deliver.tally import CallFacts, within_s
+from qkdd.station.detectors import DetectorFacts
 
 TIMEOUT_S = 5.0
 USUAL_SHARE = 0.99
@@ -100,6 +101,8 @@ def describe(link: LinkSnapshot) -> str:
             f"  polarised  {held.state}{f' - {held.reason}' if held.reason else ''}; "
             f"{held.n_steps} steps, now {voltages or '-'} V"
         )
+    if link.detectors is not None:
+        lines.append(f"  detectors  {_describe_detectors(link.detectors)}")
     if link.role == "receiver":
         odd = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in link.odd_clicks.items())
         lines.append(f"  odd clicks {odd}")
@@ -115,6 +118,17 @@ def describe_call(call: CallFacts) -> str:
     bound_s = within_s(call, USUAL_SHARE)
     quick = "slower than 5 s" if bound_s is None else f"within {1000 * bound_s:g} ms"
     return f"delivery {call.call}: {answers}; {100 * USUAL_SHARE:g} % {quick}"
+
+
+def _describe_detectors(facts: DetectorFacts) -> str:
+    kelvin = "-" if facts.temperature_k is None else f"{facts.temperature_k:.2f} K"
+    rates = ", ".join(f"{hz:,.0f}" for hz in facts.rates_hz)
+    bias = ", ".join(f"{ua:g}" for ua in facts.bias_ua)
+    return (
+        f"{facts.state}{f' - {facts.reason}' if facts.reason else ''}; {rates or '-'} counts/s, "
+        f"{bias or '-'} uA, {kelvin}; {facts.n_troubles} troubles, bias set {facts.n_restored} "
+        "times"
+    )
 
 
 def describe_lane(lane: LaneSnapshot) -> str:

@@ -86,6 +86,11 @@ def screen(answer: RelaySnapshot | str) -> RenderableType:
     reasons = [
         Text(f"{link.name}: {link.reason}", style="yellow") for link in answer.links if link.reason
     ]
+    reasons += [
+        Text(f"{link.name}: {link.detectors.state}: {link.detectors.reason}", style="red")
+        for link in answer.links
+        if link.detectors is not None and link.detectors.reason not in (None, link.reason)
+    ]
     if not answer.lanes:
         return Group(head, table, *reasons)
     reasons += [

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 import trio
@@ -35,6 +36,16 @@ class EndedBlock:
     index: int
     sifter: BobSifter
     tally: Tally
+    began_s: float
+    ended_s: float
+    """By the loop's clock, when it was read."""
+
+
+class Vouches(Protocol):
+    """Who knows what the detectors were in a time."""
+
+    async def vouch(self, start_s: float, end_s: float, /) -> str | None:
+        """Wait until it is known; return why a block of this time must not make key, or None."""
 
 
 def wipe_waiting(blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
@@ -47,8 +58,9 @@ def wipe_waiting(blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
 class BobDistiller:
     """Takes ended blocks one by one; everything it needs comes in by argument."""
 
-    def __init__(self, ties: Ties, watchman: Watchman) -> None:
+    def __init__(self, ties: Ties, watchman: Watchman, detectors: Vouches | None = None) -> None:
         self._ties = ties
+        self._detectors = detectors
         self._watchman = watchman
 
     async def run(self, blocks: trio.MemoryReceiveChannel[EndedBlock]) -> None:
@@ -71,11 +83,20 @@ class BobDistiller:
         while sifted is None:
             sifted = await self._ties.compute(sifter.receive, await mail.get(Kept))
         try:
+            await self._trust_detectors(block)
             self._watchman.judge(block.tally, sifted.counts, block.index)
             await self._ties.send(sifter.errors())
             await self._reconcile(sifted, work, mail)
         finally:
             sifted.wipe()
+
+    async def _trust_detectors(self, block: EndedBlock) -> None:
+        """Raise BlockGone if the detectors were not all the time what the proof takes them for."""
+        if self._detectors is None:
+            return
+        reason = await self._detectors.vouch(block.began_s, block.ended_s)
+        if reason is not None:
+            raise BlockGone(reason)
 
     async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
         settings, counts = self._ties.settings, sifted.counts

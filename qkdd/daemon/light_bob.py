@@ -1,5 +1,7 @@
 """Bob's light: tags in, blocks of clicks out, and word to Alice of what he sees."""
 
+import math
+
 import structlog
 import trio
 
@@ -25,6 +27,7 @@ from qkdd.frames.events import (
 )
 from qkdd.frames.receiver import LightReceiver
 from qkdd.sift.bob import BobSifter
+from qkdd.station.detectors import DetectorKeeper
 from qkdd.station.messages import (
     LightLocked,
     LightMeasured,
@@ -61,8 +64,12 @@ class BobLight:
         entropy: Entropy,
         first_block: BlockNo,
         keeper: PolarizationKeeper | None = None,
+        detectors: DetectorKeeper | None = None,
     ) -> None:
         self._keeper = keeper
+        self._detectors = detectors
+        self._n_troubles_before = 0
+        self._block_began_s = -math.inf
         self._settings = settings
         self._receiver: LightReceiver
         self._send = send
@@ -86,6 +93,8 @@ class BobLight:
     async def run(self, tagger: TimeTagger, receiver: LightReceiver) -> None:
         """Read tags until cancelled, or until the tagger fails: then the run is lost."""
         self._receiver = receiver
+        if self._detectors is not None:
+            self._detectors.tagger_begins()
         try:
             await self._read(tagger)
         except* InstrumentError as errors:
@@ -106,12 +115,34 @@ class BobLight:
                 self._status.light.turn()
                 if self._keeper is not None:
                     self._keeper.tags_read()
+                if self._detectors is not None:
+                    self._detectors.tagged(tags)
                 await self._obey()
+                await self._check_detectors()
                 for event in await self._feed(tags):
                     await self._handle(event)
                 if self._search_ends_s is not None and trio.current_time() > self._search_ends_s:
                     await self._lose(f"no light found within {SEARCH_TIMEOUT_S:g} s")
                 await self._check_alignment()
+
+    async def _check_detectors(self) -> None:
+        """End the run if they are, or have been since it began, not what they should be."""
+        watch = self._detectors
+        if watch is None or self._run is None:
+            return
+        if watch.trouble is not None or watch.n_troubles > self._n_troubles_before:
+            await self._lose(watch.last_trouble)
+
+    def _may_begin(self) -> bool:
+        """Say whether the detectors allow a run; Alice asks again."""
+        if self._detectors is None:
+            return True
+        self._n_troubles_before = self._detectors.n_troubles
+        if (trouble := self._detectors.trouble) is None:
+            return True
+        if self._run is None:
+            self._status.enter("dark", trouble)
+        return False
 
     async def _check_alignment(self) -> None:
         """A run that began under a turned polarisation has its time to be turned back."""
@@ -145,7 +176,7 @@ class BobLight:
                 self._drop("dark", self._stopped.reason)
                 self._receiver.stop()
             self._stopped = None
-        if self._announced is None:
+        if self._announced is None or not self._may_begin():
             return
         run, self._announced = self._announced, None
         if run.first_block < self._lowest_block:
@@ -159,6 +190,7 @@ class BobLight:
         choices = ChoiceSource(Secret.from_bytes(run.calibration_seed), self._settings.intensities)
         self._receiver.hunt(choices.states)
         self._search_ends_s = trio.current_time() + SEARCH_TIMEOUT_S
+        self._block_began_s = trio.current_time()
         await self._send(RunReady(run=run.run))
 
     async def _handle(self, event: Event) -> None:
@@ -229,8 +261,10 @@ class BobLight:
         self._sifter = None
         self._lowest_block = BlockNo(sifter.block_no + 1)
         sifter.close()
+        began_s, self._block_began_s = self._block_began_s, trio.current_time()
+        block = EndedBlock(index, sifter, tally, began_s, self._block_began_s)
         try:
-            self._blocks.send_nowait(EndedBlock(index, sifter, tally))
+            self._blocks.send_nowait(block)
         except trio.WouldBlock:
             log.error("distillation is too slow: block dropped", block_no=sifter.block_no)
             self._status.gave_up("distillation is too slow for the light: block dropped")

@@ -12,11 +12,13 @@ from qkdd.daemon.delivery_metrics import add_delivery
 from qkdd.daemon.lane_metrics import add_lane
 from qkdd.daemon.metrics_page import Page
 from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.station.detectors import WELL, DetectorFacts
 from qkdd.station.polarization import HOLDING
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PATH = "/metrics"
 STATES = ("down", "session", "dark", "searching", "light")
+DETECTORS = ("key0", "key1", "test0", "test1")
 
 
 def metrics_text(relay: RelaySnapshot) -> str:
@@ -121,6 +123,8 @@ def _light(page: Page, link: LinkSnapshot) -> None:
                 **name,
                 channel=str(channel),
             )
+    if link.detectors is not None:
+        _detectors(page, link.name, link.detectors)
     for basis, qber in (
         ("key", link.qber_calibration_key),
         ("test", link.qber_calibration_test),
@@ -150,6 +154,25 @@ def _light(page: Page, link: LinkSnapshot) -> None:
             **name,
             kind=kind,
         )
+
+
+def _detectors(page: Page, link: str, facts: DetectorFacts) -> None:
+    page.gauge(
+        "qkdd_link_detectors_well",
+        "1 if the detectors' controller finds nothing wrong with them.",
+        int(facts.state == WELL),
+        link=link,
+    )
+    page.gauge("qkdd_link_detector_kelvin", "Of the nanowires.", facts.temperature_k, link=link)
+    each = [
+        ("qkdd_link_detector_bias_ua", "Set points.", {}, facts.bias_ua),
+        ("qkdd_link_detector_voltage", "In the controller's own unit.", {}, facts.voltage),
+        ("qkdd_link_detector_hz", "Counts a second.", {"by": "controller"}, facts.rates_hz),
+        ("qkdd_link_detector_hz", "Counts a second.", {"by": "tagger"}, facts.tagged_hz),
+    ]
+    for name, what, more, values in each:
+        for detector, value in zip(DETECTORS, values, strict=False):
+            page.gauge(name, what, value, link=link, detector=detector, **more)
 
 
 def _blocks(page: Page, link: LinkSnapshot) -> None:

@@ -41,6 +41,7 @@ from qkdd.net.peer import PeerSession
 from qkdd.reconcile import messages as reconcile_messages
 from qkdd.sift import messages as sift_messages
 from qkdd.station import messages as run_messages
+from qkdd.station.detectors import DetectorFacts, DetectorKeeper
 from qkdd.station.polarization import PolarizationFacts, PolarizationKeeper
 from qkdd.station.receiver import open_receiver
 from qkdd.station.settings import ReceiverSettings
@@ -226,7 +227,8 @@ async def _bob(
         end.status,
         max_qber=settings.reconcile.max_qber,
     )
-    distiller = BobDistiller(ties, watchman)
+    detectors = _detectors(end, receiver_settings)
+    distiller = BobDistiller(ties, watchman, detectors)
     keeper = _keeper(end, receiver_settings)
     light = BobLight(
         end.settings,
@@ -237,6 +239,7 @@ async def _bob(
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),
         keeper=keeper,
+        detectors=detectors,
     )
 
     async def look() -> None:
@@ -257,6 +260,8 @@ async def _bob(
             nursery.start_soon(_light, end, look)
             if keeper is not None:
                 nursery.start_soon(_keep_polarization, keeper)
+            if detectors is not None:
+                nursery.start_soon(_watch_detectors, detectors)
     finally:
         worker.close()
         wipe_waiting(ended_out)
@@ -278,6 +283,22 @@ def _keeper(end: LinkEnd, settings: ReceiverSettings) -> PolarizationKeeper | No
 async def _keep_polarization(keeper: PolarizationKeeper) -> None:
     """Hold the polarisation; without its controller the light goes on as it is."""
     await supervise("polarization", keeper.run, restart_on=(InstrumentError,), failed=keeper.failed)
+
+
+def _detectors(end: LinkEnd, settings: ReceiverSettings) -> DetectorKeeper | None:
+    """Make the watch over the detectors, where they have a controller."""
+    if settings.detector is None:
+        return None
+
+    def told(facts: DetectorFacts) -> None:
+        end.status.detectors = facts
+
+    return DetectorKeeper(settings.detector, tuple(settings.detectors), tell=told)
+
+
+async def _watch_detectors(keeper: DetectorKeeper) -> None:
+    """Watch the detectors; without their controller no run begins, and the session goes on."""
+    await supervise("detectors", keeper.run, restart_on=(InstrumentError,), failed=keeper.failed)
 
 
 async def _light(end: LinkEnd, service: Callable[[], Awaitable[None]]) -> None:

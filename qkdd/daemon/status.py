@@ -15,6 +15,7 @@ from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.watchdog import Loop
 from qkdd.deliver.tally import CallFacts
 from qkdd.keys.epsilon_book import EpsilonYear
+from qkdd.station.detectors import DetectorFacts
 from qkdd.station.polarization import PolarizationFacts
 
 RATE_WINDOW_S = 64.0
@@ -88,6 +89,8 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The tap's last reading over its calibration; at a transmitter that has one."""
     polarization: PolarizationFacts | None
     """Of a receiver that has a polarisation controller."""
+    detectors: DetectorFacts | None
+    """Of a receiver whose detectors' controller is watched."""
     n_alarms: int
     """Blocks that a monitor of the receiver threw away since the start."""
     alarm: str | None
@@ -143,6 +146,7 @@ class LinkStatus:
     )
     tap_ratio: float | None = None
     polarization: PolarizationFacts | None = None
+    detectors: DetectorFacts | None = None
     n_alarms: int = 0
     alarm: str | None = None
     last_block: BlockFacts | None = None
@@ -235,6 +239,7 @@ class LinkStatus:
             odd_clicks=dict(self.odd_clicks),
             tap_ratio=self.tap_ratio,
             polarization=self.polarization,
+            detectors=self.detectors,
             n_alarms=self.n_alarms,
             alarm=self.alarm,
             last_block=self.last_block,

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from drivers.catalogue import (
     ATTENUATORS,
+    DETECTORS,
     ENCODERS,
     LASERS,
     POLARIZATION_CONTROLLERS,
@@ -87,6 +88,34 @@ class PolarizationSettings(Instrument, frozen=True, kw_only=True, forbid_unknown
         check_instrument("polarization controller", self, POLARIZATION_CONTROLLERS)
 
 
+Wire = Annotated[int, Meta(ge=1, le=64)]
+Bias = Annotated[float, Meta(gt=0, le=1000)]
+Trigger = Annotated[float, Meta(ge=0, le=10_000)]
+
+
+class DetectorSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The controller of the detectors, and what they are like when they are well."""
+
+    wires: tuple[Wire, Wire, Wire, Wire] = (1, 2, 3, 4)
+    """Numbers of the box for the detectors key 0, key 1, test 0, test 1."""
+    bias_ua: tuple[Bias, Bias, Bias, Bias]
+    trigger_mv: tuple[Trigger, Trigger, Trigger, Trigger] | None = None
+    set_bias: bool = False
+    """The relay sets bias and triggers, and frees a wire that has latched; else it only looks."""
+    max_voltage: Annotated[float, Meta(gt=0)] | None = None
+    """Over a wire that carries its bias, as the controller tells it."""
+    lowest_hz: Annotated[float, Meta(ge=0)] = 10.0
+    highest_hz: Annotated[float, Meta(gt=0)] = 10_000_000.0
+    max_temperature_k: Annotated[float, Meta(gt=0)] = 3.5
+
+    def __post_init__(self) -> None:
+        check_instrument("detector", self, DETECTORS)
+        if len(set(self.wires)) != 4:
+            raise ValueError(f"wires {sorted(self.wires)} must be four different ones")
+        if self.lowest_hz >= self.highest_hz:
+            raise ValueError(f"lowest_hz {self.lowest_hz:g} must be below highest_hz")
+
+
 class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tagger: Instrument
     key0_channel: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -95,6 +124,7 @@ class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     test1_channel: Annotated[int, Meta(ge=1, le=64)] = 4
     watch: WatchSettings = WatchSettings()
     polarization: PolarizationSettings | None = None
+    detector: DetectorSettings | None = None
 
     def __post_init__(self) -> None:
         check_instrument("time tagger", self.tagger, TIME_TAGGERS)

@@ -40,6 +40,7 @@ def test_the_screen_shows_a_line_per_link_stock_first_and_reasons_below() -> Non
         n_blocks_void=1,
         auth_left_bits=8 * 1024 * 100,
         reason="no light found",
+        detectors=None,
     )
     _, head, row, _, lanes, lane, reason = shown(link)
     assert head.split()[:3] == ["stock", "link", "state"]
@@ -50,6 +51,13 @@ def test_the_screen_shows_a_line_per_link_stock_first_and_reasons_below() -> Non
     assert lane.split() == ["0.50", "h", "far", "numpy", "-", "numpy", "up", *["7"] * 6]
 
 
+def test_detectors_in_trouble_are_told_of_below_even_while_the_reason_is_another() -> None:
+    said = shown(snapshot(reason="no light found"))
+    assert said[-1] == "a-b: numpy: numpy"  # their state and reason, as the snapshot fills them
+    silent = shown(snapshot(reason="numpy"))
+    assert silent[-1] == "a-b: numpy"
+
+
 def test_what_is_unknown_is_a_dash() -> None:
     unknown = snapshot(hours_of_stock=None, secret_bits_per_s=None, qber_calibration_test=None)
     row = shown(unknown)[2]
@@ -58,7 +66,7 @@ def test_what_is_unknown_is_a_dash() -> None:
 
 
 def test_no_reason_can_speak_in_the_screens_own_markup() -> None:
-    assert shown(snapshot(reason="[bold]x[/bold]"))[-1] == "a-b: [bold]x[/bold]"
+    assert shown(snapshot(reason="[bold]x[/bold]", detectors=None))[-1] == "a-b: [bold]x[/bold]"
 
 
 def test_a_relay_that_does_not_answer_is_said_and_waited_for(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ async def test_bob_counts_a_block_before_alice_has_answered_his_clicks(tmp_path:
         for number in range(2):
             sifter = BobSifter(BlockNo(number))
             sifter.close()
-            send.send_nowait(EndedBlock(0, sifter, Tally()))
+            send.send_nowait(EndedBlock(0, sifter, Tally(), 0.0, 2.0))
         send.close()
         await link.heard.put(BlockVoid(block_no=0, reason="no light"))
         with trio.fail_after(5):

@@ -23,9 +23,10 @@ from qkdd.daemon.status import LinkStatus
 from qkdd.frames.events import BlockEnded, DetectedFrame, Event, FrameStartFound, Lost
 from qkdd.frames.receiver import LightReceiver
 from qkdd.reconcile.settings import ReconcileSettings
+from qkdd.station.detectors import NOT_LOOKED_AT, TROUBLE, DetectorKeeper
 from qkdd.station.messages import RunAnnounced, RunLost, RunReady
 from qkdd.station.polarization import PolarizationKeeper
-from qkdd.station.settings import PolarizationSettings
+from qkdd.station.settings import DetectorSettings, PolarizationSettings
 
 SETTINGS = DistilSettings(
     LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
@@ -58,7 +59,12 @@ class Bench:
 
 
 class Talk:
-    def __init__(self, n_waiting: int = 2, keeper: PolarizationKeeper | None = None) -> None:
+    def __init__(
+        self,
+        n_waiting: int = 2,
+        keeper: PolarizationKeeper | None = None,
+        detectors: DetectorKeeper | None = None,
+    ) -> None:
         self.turn, turns = trio.open_memory_channel[None](0)
         self.bench = Bench([], turns)
         self.said: list[msgspec.Struct] = []
@@ -74,6 +80,7 @@ class Talk:
             entropy=bytes,
             first_block=FIRST,
             keeper=keeper,
+            detectors=detectors,
         )
 
     async def hear(self, message: msgspec.Struct) -> None:
@@ -230,3 +237,53 @@ async def test_a_block_number_that_was_used_is_the_peers_fault() -> None:
             nursery.start_soon(talk.run)
             await talk.announce(1, FIRST - 1)
     assert caught.group_contains(PeerError, match="never used twice")
+
+
+def a_watch() -> DetectorKeeper:
+    settings = DetectorSettings(
+        model="sq-websq", resource="tcp://127.0.0.1:1", bias_ua=(18.0, 18.0, 18.0, 18.0)
+    )
+    return DetectorKeeper(settings, (1, 2, 3, 4), tell=lambda _: None)
+
+
+def found_well(watch: DetectorKeeper) -> None:
+    watch._doubted_s = watch._stood_s = watch._counted_s = trio.current_time()
+    watch._settle()
+
+
+async def test_no_run_begins_before_the_detectors_are_known_to_be_well() -> None:
+    watch = a_watch()
+    talk = Talk(detectors=watch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        assert talk.said == []
+        assert not talk.bench.hunting
+        assert (talk.status.state, talk.status.reason) == ("dark", NOT_LOOKED_AT)
+        found_well(watch)
+        await talk.happen()
+        assert talk.said == [RunReady(run=1)]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("already_over", [False, True])
+async def test_a_run_ends_when_a_detector_is_not_what_it_was_even_if_only_for_a_moment(
+    already_over: bool,
+) -> None:
+    watch = a_watch()
+    found_well(watch)
+    talk = Talk(detectors=watch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(frame(0, 0))
+        watch._doubt(TROUBLE, "detectors: key basis, bit 0: latched", trio.current_time())
+        if already_over:
+            found_well(watch)
+        await talk.happen()
+        assert talk.said[-1] == RunLost(run=1, reason="detectors: key basis, bit 0: latched")
+        assert talk.status.n_blocks_void == 1
+        assert not talk.bench.hunting
+        await talk.announce(2)
+        assert (talk.said[-1] == RunReady(run=2)) is already_over
+        nursery.cancel_scope.cancel()

@@ -49,7 +49,11 @@ def filled(kind: Any) -> Any:
         return [filled(kind.item_type)]
     if isinstance(kind, msgspec.inspect.DictType):
         return {"stock": 7, "burned": 8, "delivered": 9}
-    made = {msgspec.inspect.IntType: 7, msgspec.inspect.FloatType: 0.5}
+    made = {
+        msgspec.inspect.IntType: 7,
+        msgspec.inspect.FloatType: 0.5,
+        msgspec.inspect.BoolType: True,
+    }
     return made.get(type(kind), "numpy")  # type: ignore[call-overload]
 
 

@@ -36,7 +36,7 @@ async def test_status_is_glued_cut_and_mixed_with_what_was_not_asked(autojump_cl
     assert status == DetectorStatus(
         enabled=True,
         bias_ua=(12.0, 8.5),
-        bias_v=(0.1, 1250.0),
+        bias_voltage=(0.1, 1250.0),
         trigger_mv=(23.0, 24.0),
         period_ms=100,
         errors=(),

@@ -27,6 +27,8 @@ PULSE_RATE_HZ = 100_000_000
 WAVELENGTH_NM = 1550.12
 THRESHOLD_MA, SLOPE_MW_PER_MA, FIXED_LOSS_DB = 10.0, 0.1, 40.0
 PLANCK_J_S, LIGHT_M_PER_S = 6.626_070_15e-34, 299_792_458.0
+BIAS_UA, MAX_BIAS_VOLTAGE = 18.0, 3.0
+"""Of a nanowire that latches at 20 uA; it shows 0.9 when it is well."""
 LOSS_DB_PER_KM, PATCHING_DB = 0.22, 1.0
 
 
@@ -95,6 +97,7 @@ laser = {{ model = "koheron-ctl200", listen = "pty:laser" }}
 attenuator = {{ model = "agilent-8156a", listen = "tcp:127.0.0.1:0" }}
 encoder = {{ model = "qmse-1", listen = "tcp:127.0.0.1:0", key_file = "board.key" }}
 tagger = {{ model = "s15-tdc1", listen = "tcp:127.0.0.1:0" }}
+detector = {{ model = "sq-websq", listen = "tcp:127.0.0.1:0" }}
 """
     )
     return path
@@ -132,6 +135,11 @@ def write_relays(
     )
     tagger = _inline("tagger", "s15-tdc1", resources["tagger"])
     receiver = f"{light}[links.receiver]\n{tagger}"
+    if "detector" in resources:
+        counts_port = resources["counts"].rpartition(":")[2]
+        settings = f"bias_ua = {[BIAS_UA] * 4}, max_voltage = {MAX_BIAS_VOLTAGE}, set_bias = true"
+        way = f"{resources['detector']}?counts={counts_port}"
+        receiver += "\n" + _inline("detector", "sq-websq", way, settings)
     alice = _write_relay(
         folder, ALICE, BOB, port_a, f'connect = "127.0.0.1:{link_port}"', transmitter
     )

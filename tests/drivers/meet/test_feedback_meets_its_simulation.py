@@ -77,8 +77,8 @@ async def test_a_latched_wire_is_seen_and_cured(lab):
         await detector.set_enabled(on=False)
     assert silent.counts[0] == 0
     assert min(silent.counts[1:]) > 0
-    assert latched.bias_v[0] > 2 * well.bias_v[0]
-    assert latched.bias_v[1:] == pytest.approx(well.bias_v[1:], rel=0.2)
+    assert latched.bias_voltage[0] > 2 * well.bias_voltage[0]
+    assert latched.bias_voltage[1:] == pytest.approx(well.bias_voltage[1:], rel=0.2)
     assert min(cured.counts) > 0
 
 
