@@ -22,12 +22,16 @@ def served_by(request: pytest.FixtureRequest) -> Iterator[str]:
     expand.force(None)
 
 
+def word_by_the_book(seed: bytes, i: int) -> int:
+    aes = Cipher(algorithms.AES(seed), modes.ECB()).encryptor()
+    block = aes.update((i // 4).to_bytes(16, "little"))
+    return int.from_bytes(block[4 * (i % 4) : 4 * (i % 4) + 4], "little")
+
+
 def state_by_the_book(
     seed: bytes, i: int, key_threshold: int, signal_threshold: int, weak_threshold: int
 ) -> int:
-    aes = Cipher(algorithms.AES(seed), modes.ECB()).encryptor()
-    block = aes.update((i // 4).to_bytes(16, "little"))
-    w = int.from_bytes(block[4 * (i % 4) : 4 * (i % 4) + 4], "little")
+    w = word_by_the_book(seed, i)
     bit = w & 1
     basis = 0 if ((w >> 1) & 0x7FFF) < key_threshold else 1
     if (w >> 16) < signal_threshold:
@@ -58,6 +62,19 @@ def test_states_of_the_first_pulses_never_change(served_by: str) -> None:
     states = expand.expand_states(SEED, np.arange(4096), **THRESHOLDS)
     golden = "8a0b913cfbb1c3ee79ba54bcdb7d418629e9b3a4598e9369690b6439035a1ad6"
     assert hashlib.sha256(states.tobytes()).hexdigest() == golden
+
+
+@pytest.mark.parametrize("signal_first", [False, True])
+def test_a_word_that_meets_a_threshold_is_above_it(served_by: str, signal_first: bool) -> None:
+    for i in range(24):
+        word = word_by_the_book(SEED, i)
+        thresholds = {
+            "key_threshold": word >> 1 & 0x7FFF,
+            "signal_threshold": word >> 16 if signal_first else 0,
+            "weak_threshold": 0 if signal_first else word >> 16,
+        }
+        states = expand.expand_states(SEED, np.full(17, i), **thresholds)
+        assert set(states.tolist()) == {word & 1 | 1 << 1 | 2 << 2}
 
 
 @pytest.mark.parametrize(
