@@ -13,6 +13,8 @@ from qkdd.keys import schema
 from qkdd.keys.destroy import destroy_file, store_files
 
 Value: TypeAlias = int | float | str | bytes | None
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file may raise: sqlite3 cannot always put its own complaint into words."""
 DESTROYED = "all keys were destroyed"
 MOST_AMONG = 256
 LOG_PAGES = 4_000
@@ -41,12 +43,12 @@ class Database:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = self._connect()
-        except (sqlite3.Error, OSError) as error:
+        except (*UNREADABLE, OSError) as error:
             os.close(self._lock)
             raise StoreError(f"{path} cannot be opened: {error}") from error
         try:
             schema.prepare(self._connection, path)
-        except (sqlite3.Error, StoreError) as error:
+        except (*UNREADABLE, StoreError) as error:
             self.close()
             if isinstance(error, StoreError):
                 raise
@@ -90,24 +92,27 @@ class Database:
             return self._connection.execute(sql, values)
         except sqlite3.IntegrityError as error:
             raise RuntimeError(f"the store broke its own rule: {error}") from error
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._fault(error) from error
 
     def one(self, sql: str, *values: Value) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self.run(sql, *values).fetchone()
+        try:
+            row: sqlite3.Row | None = self.run(sql, *values).fetchone()
+        except UNREADABLE as error:
+            raise self._fault(error) from error
         return row
 
     def all(self, sql: str, *values: Value) -> list[sqlite3.Row]:
         try:
             return self.run(sql, *values).fetchall()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._fault(error) from error
 
     def lazily(self, sql: str, *values: Value) -> Iterator[sqlite3.Row]:
         """Select row by row, as they are taken; nothing may be written meanwhile."""
         try:
             yield from self.run(sql, *values)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._fault(error) from error
 
     def each(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
@@ -118,7 +123,7 @@ class Database:
             return self._connection.executemany(sql, rows).rowcount
         except sqlite3.IntegrityError as error:
             raise RuntimeError(f"the store broke its own rule: {error}") from error
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._fault(error) from error
 
     def among(self, sql: str, values: Sequence[Value]) -> list[sqlite3.Row]:
@@ -131,7 +136,7 @@ class Database:
             rows += self.all(sql.format(",".join("?" * len(part))), *part)
         return rows
 
-    def _fault(self, error: sqlite3.Error) -> StoreError:
+    def _fault(self, error: Exception) -> StoreError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if code & 0xFF not in HARMLESS:
             self._failed = f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')})"

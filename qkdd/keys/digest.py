@@ -15,6 +15,7 @@ from qkdd.base.errors import StoreError
 from qkdd.base.ids import NodeId
 from qkdd.base.secret import Secret
 from qkdd.keys import schema
+from qkdd.keys.database import UNREADABLE
 from qkdd.keys.layout import HALVES, Region, chunk_id, pieces
 from qkdd.keys.schema import BlockState
 from qkdd.keys.segments import USED
@@ -62,9 +63,10 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             schema.check(application, version, path)
+            schema.check_tables(connection, path)
             connection.execute("BEGIN")
             yield connection
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
 
 

@@ -1,10 +1,13 @@
 """Tables of the store, and its version: a newer file is refused, never guessed at."""
 
 import sqlite3
+from contextlib import closing
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 
 from qkdd.base.errors import StoreError
+from qkdd.keys.soundness import check_values
 
 APPLICATION_ID = 0x714B4453  # "qKDS", in the file's header
 SCHEMA_VERSION = 4
@@ -104,7 +107,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     Raises
     ------
     StoreError
-        The file is another program's, or was written by a later qkdd.
+        The file is another program's, was written by a later qkdd, or is damaged.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -116,6 +119,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
         return
     check(application, version, path)
+    check_tables(connection, path)
+    check_values(connection, path)
 
 
 EMPTY = """
@@ -123,6 +128,30 @@ SELECT 1 FROM meta UNION ALL SELECT 1 FROM links UNION ALL SELECT 1 FROM lanes
 UNION ALL SELECT 1 FROM hop_keys LIMIT 1
 """
 """Finds nothing in a store that is new, or whose maker died behind its first commit."""
+
+
+def check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError unless the file's tables are, letter by letter, those of this version.
+
+    A bit of the text of a table turned over on the disk would give a column another name.
+    """
+    if _tables(connection) != _expected():
+        raise StoreError(f"{path} is damaged: its tables are not those of a key store")
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[tuple[object, object]]:
+    """Return name and text of every table and index that somebody has named."""
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+    )
+    return frozenset((row[0], row[1]) for row in rows)
+
+
+@cache
+def _expected() -> frozenset[tuple[object, object]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(DDL)
+        return _tables(connection)
 
 
 def check(application: int, version: int, path: Path) -> None:

@@ -38,7 +38,7 @@ class Revoked:
             certificate = x509.load_der_x509_certificate(der)
             serial, issuer = certificate.serial_number, _name(certificate.issuer)
             name = certificate.subject.rfc4514_string()
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise PeerError(f"peer's certificate cannot be understood: {error}") from error
         if (issuer, serial) in self.certificates:
             raise PeerError(

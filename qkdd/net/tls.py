@@ -12,6 +12,15 @@ from qkdd.net.pki import NODE_URN
 from qkdd.net.revocation import NONE, Revoked
 from qkdd.net.tls_stream import TlsStream
 
+UNREADABLE = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What comes of reading a certificate that is none."""
+
 
 def accepting_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
     """Return the context of the end that listens. Session tickets are off: a resumed session
@@ -95,7 +104,7 @@ def node_of_certificate(der: bytes | None) -> NodeId:
         extensions = x509.load_der_x509_certificate(der).extensions
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise PeerError(f"peer's certificate names no node: {error}") from error
     nodes = [uri.removeprefix(NODE_URN) for uri in uris if uri.startswith(NODE_URN)]
     if len(nodes) != 1 or not nodes[0]:

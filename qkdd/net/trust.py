@@ -71,7 +71,7 @@ def check_certificate(files: TrustFiles, node: NodeId, now: datetime.datetime) -
         own = x509.load_pem_x509_certificate(files.certificate.read_bytes())
         authorities = x509.load_pem_x509_certificates(files.ca.read_bytes())
         named = node_of_certificate(own.public_bytes(Encoding.DER))
-    except (OSError, ValueError, PeerError) as error:
+    except (OSError, ValueError, x509.InvalidVersion, PeerError) as error:
         raise ConfigError(f"{where} cannot be used: {error}") from error
     if named != node:
         raise ConfigError(f"{where} names node {named}, this is {node}")

@@ -105,6 +105,50 @@ def test_a_file_that_is_no_database_is_refused(tmp_path) -> None:
         KeyStore.open(path, Secret(32), NodeId("a"), bytes)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"lane_peer INTEGER", b"lane_qeer INTEGER"),
+        (b"fetched INTEGER", b"f\xf0tched INTEGER"),
+        (b"CREATE TABLE keys", b"CREATE TABLE\xb7keys"),
+    ],
+)
+def test_a_table_whose_text_has_rotted_is_named_as_damage(pair, old, new) -> None:
+    stocked(pair)
+    pair.alice.store.close()
+    image = pair.alice.path.read_bytes()
+    pair.alice.path.write_bytes(image.replace(old, new))
+    assert old in image
+    with pytest.raises(StoreError):
+        pair.alice.open()
+    pair.alice.path.write_bytes(image)
+    pair.alice.open()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("links", "incarnation", "one"),
+        ("links", "psk_id", 7),
+        ("links", "role", "eve"),
+        ("segments", "state", 9),
+        ("segments", "alice_used", 1 << 40),
+        ("keys", "region", 16),
+        ("keys", "n_bytes", 1 << 40),
+        ("keys", "key_id", b"short"),
+    ],
+)
+def test_a_value_that_no_store_has_written_is_named_as_damage(pair, table, column, value) -> None:
+    stocked(pair)
+    reserve(pair.alice)
+    pair.alice.store._db.run(f"UPDATE {table} SET {column} = ?", value)
+    pair.alice.store.close()
+    with pytest.raises(StoreError, match=f"damaged: table {table}"):
+        pair.alice.open()
+    pair.alice.path.unlink()
+    pair.alice.open()
+
+
 def test_a_full_disk_refuses_and_the_store_recovers_when_there_is_room(pair) -> None:
     stocked(pair)
     db = pair.alice.store._db

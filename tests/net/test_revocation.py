@@ -15,6 +15,7 @@ from qkdd.base.errors import ConfigError, PeerError
 from qkdd.base.ids import NodeId
 from qkdd.net.pki import Authority, Issued
 from qkdd.net.revocation import NONE, Revoked, read_crls, refuse_older
+from qkdd.net.tls import node_of_certificate
 from qkdd.net.trust import TrustFiles, TrustKeeper, check_certificate, read_trust
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -49,6 +50,18 @@ def test_who_is_on_the_list_is_refused_and_who_is_not_passes(tmp_path: Path) -> 
 def test_no_bytes_of_a_certificate_do_anything_but_refuse_it(noise: bytes) -> None:
     with pytest.raises(PeerError):
         Revoked(frozenset({(b"issuer", 1)})).check(noise)
+
+
+def test_a_certificate_of_an_unknown_version_is_refused_by_name(tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    true = der(ours.issue_node("a", now=NOW, days=1))
+    version_3 = bytes.fromhex("a003020102")
+    assert true.count(version_3) == 1
+    odd = true.replace(version_3, bytes.fromhex("a003020106"))
+    with pytest.raises(PeerError, match="not a valid X509 version"):
+        Revoked(frozenset({(b"issuer", 1)})).check(odd)
+    with pytest.raises(PeerError, match="not a valid X509 version"):
+        node_of_certificate(odd)
 
 
 def test_the_same_serial_number_of_another_authority_is_not_meant(tmp_path: Path) -> None:
