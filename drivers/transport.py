@@ -84,14 +84,15 @@ class Reader:
         BadReply
             If it never falls silent: an instrument that streams is not drained but stopped.
         """
-        drained = self._take(len(self._buffer))
+        drained = bytearray(self._take(len(self._buffer)))
+        give_up_s = trio.current_time() + DRAIN_LIMIT_S
         while True:
             with trio.move_on_after(quiet_s):
                 drained += await self._transport.receive_some()
-                if len(drained) > DRAIN_LIMIT_BYTES:
+                if len(drained) > DRAIN_LIMIT_BYTES or trio.current_time() > give_up_s:
                     raise BadReply(f"{self._name}: still talking after {len(drained)} bytes")
                 continue
-            return drained
+            return bytes(drained)
 
     def _take(self, n_bytes: int) -> bytes:
         taken = bytes(self._buffer[:n_bytes])
@@ -100,6 +101,8 @@ class Reader:
 
 
 DRAIN_LIMIT_BYTES = 64 << 20
+DRAIN_LIMIT_S = 10.0
+"""A slow line that is never quiet would take a day to fill the limit of bytes."""
 LINE_LIMIT_BYTES = 4096
 QUIET_S = 0.3
 

@@ -54,6 +54,11 @@ class Found:
 
 
 def read_rig(path: Path) -> list[Found]:
-    """Read a rig file; errors have the path of the field."""
-    rig = msgspec.toml.decode(path.read_bytes(), type=Rig)
+    """Read a rig file; a msgspec.DecodeError has the path of the field."""
+    try:
+        rig = msgspec.toml.decode(path.read_bytes(), type=Rig)
+    except msgspec.DecodeError:
+        raise
+    except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits ...
+        raise msgspec.DecodeError(f"{path} is not TOML: {error}") from error
     return [Found(instrument, path.parent) for instrument in rig.instruments]

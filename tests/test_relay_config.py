@@ -170,3 +170,13 @@ def test_a_tap_that_could_show_nothing_within_the_proofs_box_is_a_mistake(tmp_pa
     tap = 'tap = { model = "thorlabs-pm100", resource = "tcp://x:1", power_w = 1e-4 }\n'
     (found,) = mistakes(written(tmp_path, NODE + TRANSMITTER + tap))
     assert "mu_uncertainty 0.0 must exceed the tap's own uncertainty 0.005" in found
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "1" * 5_000])
+def test_toml_that_is_nested_or_counted_without_an_end_is_refused_in_words(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(path, files=False)

@@ -6,6 +6,7 @@ an end of line; nothing may be sent before the prompt. NUL bytes may be mixed in
 """
 
 import math
+import re
 
 import trio
 
@@ -22,6 +23,8 @@ QUIET_S = 0.3
 PROMPT = b">>"
 ANSWER_LIMIT_BYTES = 4096
 CURRENT_STEP_MA = 0.001
+MAX_DELAY_MS = 100_000.0
+"""Of the soft start (command ldelay): the device takes no more."""
 
 ERRORS = {
     0: "UART buffer overflow",
@@ -35,6 +38,8 @@ ERRORS = {
 }
 TALK_ERRORS = 0b0011_0011
 """Bits that say something about our talk (or our predecessor's), nothing about the laser."""
+
+_WORD = re.compile(r"(0[xX])?[0-9A-Fa-f]{1,8}")
 
 
 class KoheronCtl200:
@@ -75,8 +80,14 @@ class KoheronCtl200:
         await self._ask(f"lason {on:d}")
         await self._require_output(on)
         if on and not was_on:
-            await trio.sleep(await self._ask_float("ldelay") / 1000)
+            await trio.sleep(await self._delay_ms() / 1000)
             await self._require_output(on)
+
+    async def _delay_ms(self) -> float:
+        delay_ms = await self._ask_float("ldelay")
+        if not 0 <= delay_ms <= MAX_DELAY_MS:
+            raise self._distrusted(f"a soft start of {delay_ms:g} ms, over {MAX_DELAY_MS:g} ms")
+        return delay_ms
 
     async def status(self) -> LaserStatus:
         fields = (await self._ask("status")).split()
@@ -84,7 +95,8 @@ class KoheronCtl200:
             values = [float(field) for field in fields]
         except ValueError:
             values = []
-        if len(values) != 8 or values[0] not in (0.0, 1.0):
+        finite = all(math.isfinite(value) for value in values)
+        if len(values) != 8 or not finite or values[0] not in (0.0, 1.0):
             raise self._distrusted(f"status is not 8 numbers but {' '.join(fields)[:80]!r}")
         on, diode_v, _, _, thermistor_ohm, monitor_ma, _, _ = values
         return LaserStatus(
@@ -116,10 +128,9 @@ class KoheronCtl200:
     async def _errors(self, *, talk: bool = False) -> tuple[str, ...]:
         """Read the error word; bits about our talk are cleared if nothing else is set."""
         reply = await self._ask("err")
-        try:
-            word = int(reply, 16)
-        except ValueError:
-            raise self._distrusted(f"err is {reply!r}, no hexadecimal number") from None
+        if _WORD.fullmatch(reply) is None:
+            raise self._distrusted(f"err is {reply[:80]!r}, no hexadecimal number of 32 bits")
+        word = int(reply, 16)
         if word and not word & ~TALK_ERRORS:
             await self._converse("errclr")
         shown = word if talk else word & ~TALK_ERRORS
@@ -132,9 +143,12 @@ class KoheronCtl200:
     async def _ask_float(self, command: str) -> float:
         reply = await self._ask(command)
         try:
-            return float(reply)
+            value = float(reply)
         except ValueError:
-            raise self._distrusted(f"{command!r} answered {reply!r}, no number") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise self._distrusted(f"{command!r} answered {reply[:80]!r}, no number")
+        return value
 
     async def _ask(self, command: str) -> str:
         lines = await self._converse(command)

@@ -277,5 +277,5 @@ def read_lab(path: Path) -> Lab:
     """
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Lab)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no text, no TOML, or no lab
         raise LabConfigError(f"{path}: {error}") from error

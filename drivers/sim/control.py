@@ -186,12 +186,12 @@ def ask(lab: Path, order: Order) -> Answer:
             line += chunk
     try:
         return msgspec.json.decode(line, type=Answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise ControlRefused(refusal_in(bytes(line))) from None
 
 
 def refusal_in(line: bytes) -> str:
-    with suppress(msgspec.DecodeError):
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode(line, type=Refusal).error
     return f"the lab says {line[:80]!r}, which is no answer"
 

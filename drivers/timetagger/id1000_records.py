@@ -19,6 +19,8 @@ from drivers.kernels import id1000
 from drivers.kernels.id1000 import TIME_BYTES, Stream
 from drivers.tags import TagBlock
 
+MAX_NEW_RECORDS = 100_000
+"""At once: more than five hours of the shortest, in which nobody has read."""
 _EMPTY: Stream = np.empty(0, np.uint8)
 
 
@@ -86,8 +88,13 @@ class InputRecords:
         Raises
         ------
         BadReply
-            If it counts backwards.
+            If it counts backwards, or has ended more records than can have gone by.
         """
+        if n_records - self.n_ended > MAX_NEW_RECORDS:
+            raise BadReply(
+                f"ID1000 input {self.number}: {n_records} records have ended, after "
+                f"{self.n_ended}: at most {MAX_NEW_RECORDS} at once"
+            )
         if n_records < self._counted[0] or n_times < self._counted[1]:
             raise BadReply(
                 f"ID1000 input {self.number}: {n_records} records with {n_times} times, after "

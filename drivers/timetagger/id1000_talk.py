@@ -17,11 +17,13 @@ from drivers.errors import BadReply, NoReply, Refused
 T = TypeVar("T")
 
 MODEL = "ID1000"
+UNREADABLE = (msgspec.MsgspecError, RecursionError)
+"""What JSON raises that is none, or that is nested to make us fall over."""
 REPLY_TIMEOUT_S = 2.0
 
 _COMPLAINT = re.compile(r"\b(error|invalid|unknown|undefined|denied|illegal)\b", re.IGNORECASE)
 _NO_COMPLAINT = re.compile(r"\bno errors?\b", re.IGNORECASE)
-_NUMBER = re.compile(r"\s*(-?\d+)(?:\.0*)?\s*(?:TB|ps)?\s*\Z", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*(-?[0-9]{1,18})(?:\.0*)?\s*(?:TB|ps)?\s*\Z", re.IGNORECASE)
 
 
 class Asker(Protocol):
@@ -125,7 +127,7 @@ class DataLink:
         reply = await _ask(self._asker, f"{MODEL}'s data link", command)
         try:
             failure = msgspec.json.decode(reply, type=Failure)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return _parse(command, reply.encode(), kind)
         raise Refused(f"{MODEL}'s data link: {command!r}: {failure.error.description}")
 
@@ -141,7 +143,7 @@ async def _ask(asker: Asker, who: str, question: str) -> str:
 def _parse(command: str, reply: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(reply, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadReply(
             f"{MODEL}'s data link: {command!r} is answered by {reply[:200]!r}: {error}"
         ) from error

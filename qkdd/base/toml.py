@@ -11,6 +11,9 @@ import msgspec
 from qkdd.base.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
+NO_TOML = (tomllib.TOMLDecodeError, ValueError, RecursionError)
+"""What reading a text as TOML raises: a number of thousands of digits is a ValueError, and brackets
+in brackets without an end are a RecursionError."""
 Kind: TypeAlias = Any
 """A type annotation, as msgspec reads it; Python has no type for that."""
 
@@ -25,7 +28,7 @@ def read(path: Path) -> dict[str, object]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read {path}: byte {error.start} is no UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
+    except NO_TOML as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 

@@ -11,7 +11,7 @@ from qkdd.base.errors import ConfigError
 from qkdd.cli.failure import failed, reason
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
-from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.daemon.status import BlockFacts, LinkSnapshot, read_snapshot
 from qkdd.deliver.tally import CallFacts, within_s
 from qkdd.station.detectors import DetectorFacts
 
@@ -29,7 +29,7 @@ def status(config: Path, *, as_json: bool) -> None:
     """
     try:
         text = ask(load(config, files=False).node.status_socket)
-        relay = msgspec.json.decode(text, type=RelaySnapshot)
+        relay = read_snapshot(text)
     except (ConfigError, OSError) as error:
         raise failed(error) from error
     except msgspec.DecodeError as error:

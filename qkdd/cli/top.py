@@ -14,7 +14,7 @@ from qkdd.base.errors import ConfigError
 from qkdd.cli.failure import failed
 from qkdd.cli.status import ask
 from qkdd.config import load
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.status import LinkSnapshot, RelaySnapshot, read_snapshot
 
 STYLE = {"light": "green", "searching": "yellow", "session": "yellow", "dark": "yellow"}
 LANE_STYLE = {"up": "green", "waiting": "yellow"}
@@ -63,7 +63,7 @@ def top(config: Path, *, every: float, once: bool) -> None:
 def look(path: Path) -> RelaySnapshot | str:
     """Ask the relay; what is wrong, if it does not answer."""
     try:
-        return msgspec.json.decode(ask(path), type=RelaySnapshot)
+        return read_snapshot(ask(path))
     except OSError as error:
         return str(error)
     except msgspec.DecodeError as error:

@@ -286,6 +286,20 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 Command = Callable[[str], Awaitable[Answer]]
 
 
+def read_snapshot(answer: bytes) -> RelaySnapshot:
+    """Read what a relay has answered.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If it is cut short, of another version, or no snapshot at all.
+    """
+    try:
+        return msgspec.json.decode(answer, type=RelaySnapshot)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
 async def serve_status(
     path: Path,
     snapshot: Callable[[], RelaySnapshot],

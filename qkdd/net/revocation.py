@@ -17,6 +17,8 @@ from qkdd.base.errors import ConfigError, PeerError
 
 PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 MAX_LIST_BYTES = 16 << 20
+NO_CERTIFICATE = (ValueError, TypeError, x509.InvalidVersion)
+"""What cryptography raises for one that is none: TypeError for a name of the wrong kind of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Revoked:
             certificate = x509.load_der_x509_certificate(der)
             serial, issuer = certificate.serial_number, _name(certificate.issuer)
             name = certificate.subject.rfc4514_string()
-        except (ValueError, x509.InvalidVersion) as error:
+        except NO_CERTIFICATE as error:
             raise PeerError(f"peer's certificate cannot be understood: {error}") from error
         if (issuer, serial) in self.certificates:
             raise PeerError(
@@ -70,13 +72,13 @@ def read_crls(path: Path, ca: Path) -> Revoked:
         lists = [x509.load_pem_x509_crl(one) for one in PEM_LIST.findall(text[:MAX_LIST_BYTES])]
     except OSError as error:
         raise ConfigError(f"cannot read the revocation list {path}: {error.strerror}") from error
-    except ValueError as error:
+    except NO_CERTIFICATE as error:
         raise ConfigError(f"the revocation list {path} cannot be understood: {error}") from error
     if not lists:
         raise ConfigError(f"{path} holds no revocation list: PEM, '-----BEGIN X509 CRL-----'")
     try:  # names and dates of a damaged list are read only here
         return _revoked_by(lists, authorities, f"the revocation list {path}", ca)
-    except ValueError as error:
+    except NO_CERTIFICATE as error:
         raise ConfigError(f"the revocation list {path} cannot be understood: {error}") from error
 
 

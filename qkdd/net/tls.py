@@ -9,12 +9,11 @@ from cryptography import x509
 from qkdd.base.errors import LinkLost, PeerError
 from qkdd.base.ids import NodeId
 from qkdd.net.pki import NODE_URN
-from qkdd.net.revocation import NONE, Revoked
+from qkdd.net.revocation import NO_CERTIFICATE, NONE, Revoked
 from qkdd.net.tls_stream import TlsStream
 
 UNREADABLE = (
-    ValueError,
-    x509.InvalidVersion,
+    *NO_CERTIFICATE,
     x509.ExtensionNotFound,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

@@ -14,7 +14,7 @@ from qkdd.base.errors import ConfigError, PeerError
 from qkdd.base.ids import NodeId
 from qkdd.net.https import server_context
 from qkdd.net.revocation import NONE, Revoked, read_crls, refuse_older
-from qkdd.net.tls import accepting_context, dialling_context, node_of_certificate
+from qkdd.net.tls import UNREADABLE, accepting_context, dialling_context, node_of_certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check_certificate(files: TrustFiles, node: NodeId, now: datetime.datetime) -
         own = x509.load_pem_x509_certificate(files.certificate.read_bytes())
         authorities = x509.load_pem_x509_certificates(files.ca.read_bytes())
         named = node_of_certificate(own.public_bytes(Encoding.DER))
-    except (OSError, ValueError, x509.InvalidVersion, PeerError) as error:
+    except (OSError, *UNREADABLE, PeerError) as error:
         raise ConfigError(f"{where} cannot be used: {error}") from error
     if named != node:
         raise ConfigError(f"{where} names node {named}, this is {node}")

@@ -16,6 +16,7 @@ from qkdd.daemon.status import (
     LinkSnapshot,
     LinkStatus,
     RelaySnapshot,
+    read_snapshot,
     serve_status,
 )
 
@@ -142,3 +143,9 @@ def test_what_a_monitor_said_stands_until_the_next_block() -> None:
     link.watched([])
     seen = look(link)
     assert (seen.n_alarms, seen.alarm) == (1, None)
+
+
+@pytest.mark.parametrize("answer", [b'{"node":"\xff"}', b'{"x":' + b"[" * 100_000, b"{", b""])
+def test_an_answer_that_is_no_snapshot_is_a_decode_error_and_nothing_else(answer: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read_snapshot(answer)

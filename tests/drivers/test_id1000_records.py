@@ -260,3 +260,12 @@ def test_inputs_that_end_with_different_counts_have_lost_events():
     last = records.finish()
     assert last.times_ps.tolist() == [5]
     assert last.lost
+
+
+def test_more_records_than_can_have_gone_by_are_no_reason_to_take_memory_for_them():
+    records = InputRecords(1, width_ps=WIDTH_PS)
+    with pytest.raises(BadReply, match="at most 100000 at once"):
+        records.report(10**18, 0)
+    records.report(2, 0)
+    records.report(2, 0)
+    assert records.n_ended == 2

@@ -375,3 +375,15 @@ def test_no_reply_of_the_device_breaks_a_number(reply):
             return
 
     trio.run(talk)
+
+
+@pytest.mark.parametrize("reply", ["9" * 5_000, "1" * 19, "\u0663"])
+async def test_a_number_of_no_known_length_is_a_bad_reply(autojump_clock, reply):
+    with pytest.raises(BadReply, match="not by a number"):
+        await Scpi(Desk({"RAW1:ERRORS?": reply})).number("RAW1:ERRORS?")
+
+
+@pytest.mark.parametrize("reply", ['{"error":{"x":' + "[" * 100_000, '{"x":' + "[" * 100_000])
+async def test_json_that_is_nested_without_an_end_is_a_bad_reply(autojump_clock, reply):
+    with pytest.raises(BadReply):
+        await DataLink(Desk({"status --id x": reply})).status("x")

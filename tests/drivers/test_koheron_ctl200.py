@@ -240,3 +240,42 @@ async def test_two_tasks_never_interleave_their_commands(autojump_clock):
             nursery.start_soon(lambda: laser.set_output(on=False))
             await trio.sleep(0.1)
             nursery.start_soon(laser.set_current_ma, 5.0)
+
+
+@pytest.mark.parametrize("taken", ["nan", "inf", "1e999", "twenty"])
+async def test_a_current_that_is_no_number_is_not_taken_for_the_one_that_was_set(
+    autojump_clock, taken
+):
+    with (
+        expect(*GREETING, says("ilaser 20.000", taken)) as wire,
+        pytest.raises(BadReply, match="no number"),
+    ):
+        await KoheronCtl200(wire).set_current_ma(20)
+
+
+@pytest.mark.parametrize("delay", ["-1", "nan", "1e9", "inf"])
+async def test_a_soft_start_that_no_device_has_is_not_waited_for(autojump_clock, delay):
+    with (
+        expect(
+            *GREETING,
+            says("lason", "0"),
+            (b"errclr\r\n", b"errclr\r\n0\r\n>>"),
+            says("lason 1", "1"),
+            says("lason", "1"),
+            says("ldelay", delay),
+        ) as wire,
+        pytest.raises(BadReply),
+    ):
+        await KoheronCtl200(wire).set_output(True)
+
+
+@pytest.mark.parametrize("word", ["-1", "f" * 4_000, "1_0", ""])
+async def test_an_error_word_that_is_none_is_not_read_bit_by_bit(autojump_clock, word):
+    fields = "1 1.8 0.1 0.4 9998.2 0.7 0.001 0.002"
+    with (
+        expect(
+            *GREETING, says("status", fields), says("ilaser", "20.000"), says("err", word)
+        ) as wire,
+        pytest.raises(BadReply),
+    ):
+        await KoheronCtl200(wire).status()

@@ -273,6 +273,21 @@ async def test_drain_gives_up_on_an_instrument_that_streams(autojump_clock):
         await Reader(Firehose(), name="it").drain(0.3)
 
 
+async def test_drain_gives_up_on_a_slow_instrument_that_is_never_quiet(autojump_clock):
+    class Babbler:
+        async def send(self, data: bytes) -> None: ...
+
+        async def receive_some(self, max_bytes: int = 65536) -> bytes:
+            await trio.sleep(0.2)
+            return b"x"
+
+        async def aclose(self) -> None: ...
+
+    with pytest.raises(BadReply, match=r"still talking after 5\d bytes"):
+        await Reader(Babbler(), name="it").drain(0.3)
+    assert trio.current_time() < 11
+
+
 async def test_the_script_fails_on_what_is_unsaid_unread_or_unexpected():
     with pytest.raises(AssertionError, match="unsaid"), expect((b"a\n", b"")):
         pass

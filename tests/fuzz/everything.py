@@ -2,10 +2,10 @@
 
 from types import ModuleType
 
-from tests.fuzz import machines, peers, stores
+from tests.fuzz import clients, files, lanes, machines, peers, stores, streams, talks
 from tests.fuzz.target import Target
 
-ROOMS: tuple[ModuleType, ...] = (peers, machines, stores)
+ROOMS: tuple[ModuleType, ...] = (peers, machines, lanes, stores, clients, streams, talks, files)
 
 
 def all_targets() -> list[Target]:

@@ -15,7 +15,7 @@ from tests.fuzz.mutate import Mutator
 from tests.fuzz.target import Kept, Target
 
 TARGETS = {target.name: target for target in all_targets()}
-N_INPUTS, N_SLOW = 300, 25
+N_INPUTS, N_SLOW = 200, 20
 
 
 @pytest.mark.parametrize("name", TARGETS)

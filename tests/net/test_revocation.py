@@ -64,6 +64,16 @@ def test_a_certificate_of_an_unknown_version_is_refused_by_name(tmp_path: Path) 
         node_of_certificate(odd)
 
 
+def test_a_name_of_the_wrong_kind_of_text_is_refused_in_words(tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    true = der(ours.issue_node("a", now=NOW, days=1))
+    common_name_utf8 = bytes.fromhex("0603550403 0c".replace(" ", ""))
+    assert common_name_utf8 in true
+    odd = true.replace(common_name_utf8, bytes.fromhex("060355040303"))  # as a string of bits
+    with pytest.raises(PeerError, match="cannot be understood"):
+        Revoked(frozenset({(b"issuer", 1)})).check(odd)
+
+
 def test_the_same_serial_number_of_another_authority_is_not_meant(tmp_path: Path) -> None:
     ours = authority(tmp_path / "ours")
     a = ours.issue_node("a", now=NOW, days=1)

@@ -141,3 +141,13 @@ def test_a_ring_that_is_cut_keeps_the_lanes_that_lie_inside() -> None:
     cut = lay_out(first_nodes(load(CONFIGS / "ring6.toml"), 3))
     assert [lane.lane.route for lane in cut.lanes] == [("north", "north-east", "south-east")]
     assert cut.lanes[0].saes == ("bank-north", "sae-south-east")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "1" * 5_000])
+def test_toml_that_is_nested_or_counted_without_an_end_is_refused_in_words(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(path)

@@ -24,7 +24,7 @@ from qkdd.cli.demo.processes import Child, ProcessDied, ask_status, start, start
 from qkdd.cli.demo.refresh import Refresher
 from qkdd.cli.demo.summary import Summary, Watch, summarise
 from qkdd.cli.demo.telling import Teller
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.status import LinkSnapshot, read_snapshot
 
 POLL_S = 0.25
 ATTACKS = ("intercept-resend",)
@@ -223,7 +223,7 @@ class Demo:
         answer = await ask_status(relay.config.parent / "qkdd.sock")
         if answer is None:
             return None
-        return msgspec.json.decode(answer, type=RelaySnapshot).links[0]
+        return read_snapshot(answer).links[0]
 
     async def _refresh(self, refresher: Refresher) -> None:
         """Ask for a key once a second; before the first one, failing is no miss."""

@@ -15,7 +15,7 @@ from qkdd.cli.failure import reason
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load, mistakes
 from qkdd.daemon.kernels import kernel_backends
-from qkdd.daemon.status import RelaySnapshot
+from qkdd.daemon.status import RelaySnapshot, read_snapshot
 
 
 @click.command(short_help="Examine relay, files and host; each fault with its cure.")
@@ -65,7 +65,7 @@ def examine(config: Path) -> list[Finding]:
 def _snapshot(relay: Relay) -> tuple[RelaySnapshot | None, Finding | None]:
     """Ask the relay; or say why it does not answer, which may be right: it need not run."""
     try:
-        return msgspec.json.decode(ask(relay.node.status_socket), type=RelaySnapshot), None
+        return read_snapshot(ask(relay.node.status_socket)), None
     except OSError as error:
         cure = "systemctl status; ask as the relay's user, or root"
         return None, warning("relay", reason(error), cure)

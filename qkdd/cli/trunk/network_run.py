@@ -16,7 +16,7 @@ from qkdd.cli.trunk.site import Site, spread, write_secrets
 from qkdd.cli.trunk.summary import Summary, summarise
 from qkdd.cli.trunk.telling import Teller
 from qkdd.cli.trunk.watch import Watch
-from qkdd.daemon.status import RelaySnapshot
+from qkdd.daemon.status import RelaySnapshot, read_snapshot
 from qkdd.daemon.supervise import reasons
 
 POLL_S = 1.0
@@ -134,7 +134,7 @@ class NetworkRun:
         with trio.move_on_after(STATUS_TIMEOUT_S):
             try:
                 answer = await ask_status(self._site.status_socket(node))
-                return msgspec.json.decode(answer, type=RelaySnapshot) if answer else None
+                return read_snapshot(answer) if answer else None
             except (trio.BrokenResourceError, msgspec.DecodeError):
                 return None
         return None

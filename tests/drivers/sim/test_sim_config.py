@@ -65,3 +65,9 @@ def test_a_board_that_cannot_hear_a_hang_up_is_refused(tmp_path):
     )
     with pytest.raises(LabConfigError, match="hear its host"):
         read(tmp_path, wrong)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "1" * 5_000])
+def test_toml_that_is_nested_or_counted_without_an_end_is_no_lab(tmp_path, text):
+    with pytest.raises(LabConfigError, match=r"lab\.toml"):
+        read(tmp_path, text)

@@ -1,0 +1,237 @@
+"""What an application, a reader of metrics or an operator's program may send to a relay."""
+
+from uuid import UUID
+
+import h11
+import msgspec
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from qkdd.base.errors import OutOfKey
+from qkdd.base.secret import Secret
+from qkdd.daemon.status import RelaySnapshot, read_snapshot
+from qkdd.deliver.delivered import DeliveredKey
+from qkdd.deliver.errors import HttpError
+from qkdd.deliver.request import (
+    DecRequest,
+    EncRequest,
+    EpochRequest,
+    StatusRequest,
+    parse_request,
+)
+from qkdd.deliver.settings import DeliverySettings, Sae
+from qkdd.keys.settings import StoreSettings
+from qkdd.net import plain_http
+from qkdd.net.delivery import Delivery
+from qkdd.net.https import HttpsServer
+from tests.fuzz.mutate import dictionary
+from tests.fuzz.target import Target
+
+SETTINGS = DeliverySettings(saes=tuple(Sae(id=one, node=one) for one in ("alpha", "beta", "gamma")))
+LIMITS = StoreSettings(path="x", master_key="y")
+KEY_ID = "12345678-1234-5678-1234-567812345678"
+TARGETS = (
+    "/api/v1/keys/beta/status",
+    "/api/v1/keys/beta/enc_keys?number=3&size=256",
+    f"/api/v1/keys/beta/dec_keys?key_ID={KEY_ID}",
+    "/api/v1/keys/be%74a/epoch_keys?epoch=1700000000",
+)
+BODIES = (
+    b'{"number": 2, "size": 512, "additional_slave_SAE_IDs": ["gamma"],'
+    b' "extension_mandatory": [{"qkdd_class": "direct"}, {"qkdd_max_relays": 3}],'
+    b' "extension_optional": [{"any": [1, {"thing": null}]}]}',
+    b'{"key_IDs": [{"key_ID": "%s"}, {"key_ID": "{%s}", "key_ID_extension": {}}]}'
+    % (KEY_ID.encode(), KEY_ID.replace("1", "2").encode()),
+)
+WORDS = dictionary(["number", "size", "key_ID", "%2f", "%ff", "?", "&", "//", "[::1]", "status"])
+REFUSED = (400, 401, 404, 405, 411, 413, 431, 501, 503)
+
+
+def asked(method: str, target: str, body: bytes = b"") -> bool:
+    """Read a request as the caller ``alpha``; what is refused has a status and a JSON body."""
+    try:
+        request = parse_request(
+            method, target, body, caller="alpha", settings=SETTINGS, limits=LIMITS
+        )
+    except HttpError as error:
+        assert error.status in REFUSED
+        assert msgspec.json.decode(error.body)["message"]
+        return False
+    if isinstance(request, EncRequest):
+        assert request.size_bits % 8 == 0
+        assert 1 <= request.number <= LIMITS.max_keys_per_request
+    return True
+
+
+def request_target() -> Target:
+    def feed(data: bytes) -> bool:
+        return asked("GET", data.decode("latin-1"))
+
+    seeds = tuple(target.encode() for target in TARGETS)
+    return Target("request-target", "client", seeds, feed, words=WORDS)
+
+
+def request_bodies() -> list[Target]:
+    return [
+        Target(
+            f"body-{call}",
+            "client",
+            (body,),
+            lambda data, call=call: asked("POST", f"/api/v1/keys/beta/{call}", data),
+            "json",
+            max_bytes=65_536,
+        )
+        for call, body in zip(("enc_keys", "dec_keys"), BODIES, strict=True)
+    ]
+
+
+class Office:
+    """Hands out keys to whoever asks rightly, or is out of them."""
+
+    async def status(self, request: StatusRequest) -> object:
+        raise OutOfKey(f"no link to {request.slave}")
+
+    async def new_keys(self, request: EncRequest) -> list[DeliveredKey]:
+        await trio.lowlevel.checkpoint()
+        size = request.size_bits // 8
+        return [DeliveredKey(UUID(int=n), Secret(size), 0) for n in range(request.number)]
+
+    async def known_keys(self, request: DecRequest) -> list[DeliveredKey]:
+        await trio.lowlevel.checkpoint()
+        return [DeliveredKey(one, Secret(32), 0) for one in request.key_ids]
+
+    async def epoch_keys(self, request: EpochRequest) -> list[DeliveredKey]:
+        raise HttpError(400, f"no lane to {request.other}")
+
+
+class Wire(trio.abc.Stream):
+    """Brings the input in pieces, then nothing more; takes the answers."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.answers = b""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        size = min(max_bytes or 700, 700)
+        piece, self._data = self._data[:size], self._data[size:]
+        return piece
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.answers += bytes(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+def heads(method: str = "GET") -> tuple[bytes, ...]:
+    plain = tuple(f"{method} {one} HTTP/1.1\r\nHost: relay\r\n\r\n".encode() for one in TARGETS)
+    posts = tuple(
+        b"POST /api/v1/keys/beta/%s HTTP/1.1\r\nHost: relay\r\nContent-Length: %d\r\n\r\n%s"
+        % (call, len(body), body)
+        for call, body in zip((b"enc_keys", b"dec_keys"), BODIES, strict=True)
+    )
+    chunked = b"POST /api/v1/keys/beta/enc_keys HTTP/1.1\r\nHost: relay\r\n"
+    chunked += b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    return (*plain, *posts, chunked, b"".join(plain) + posts[0])
+
+
+HTTP_WORDS = dictionary(
+    [
+        "\r\n",
+        "Content-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "HTTP/1.0",
+        "HEAD",
+        ": ",
+        "GET",
+    ]
+)
+
+
+def https_requests() -> Target:
+    """All that comes behind TLS, to the end of the connection; every answer is one of HTTP's."""
+    server = HttpsServer(
+        Delivery(Office(), SETTINGS, LIMITS).handle, known=("alpha",), max_connections_per_sae=4
+    )
+
+    async def serve(data: bytes) -> bool:
+        wire = Wire(data)
+        try:
+            with capture_logs():
+                await server._requests(wire, "alpha")
+        except ENDED:
+            return False
+        return _answered(wire.answers)
+
+    def feed(data: bytes) -> bool:
+        return trio.run(serve, data, clock=MockClock(autojump_threshold=0))
+
+    return Target("https", "client", heads(), feed, words=HTTP_WORDS, slow=True)
+
+
+ENDED = (
+    *(trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError),
+    h11.ProtocolError,
+)
+"""What the two servers let a connection end with."""
+
+
+def _answered(answers: bytes) -> bool:
+    """Tell whether the first answer grants what was asked; no answer is none."""
+    assert not answers or answers.startswith(
+        (b"HTTP/1.1 200", b"HTTP/1.1 100", b"HTTP/1.1 4", b"HTTP/1.1 5")
+    )
+    return b"HTTP/1.1 200" in answers
+
+
+def metrics_page() -> Target:
+    async def serve(data: bytes) -> bool:
+        wire = Wire(data)
+        try:
+            await plain_http._answer(wire, "/metrics", "text/plain", lambda: "up 1\n")
+        except ENDED:
+            return False
+        return _answered(wire.answers)
+
+    def feed(data: bytes) -> bool:
+        return trio.run(serve, data, clock=MockClock(autojump_threshold=0))
+
+    get = b"GET /metrics HTTP/1.1\r\nHost: relay\r\nAccept: */*\r\n\r\n"
+    seeds = (get, get.replace(b"GET", b"HEAD"), get.replace(b"/metrics", b"/metrics?a=1"))
+    return Target("metrics", "client", seeds, feed, words=HTTP_WORDS, slow=True)
+
+
+def status_json() -> Target:
+    """What ``qkdd status``, ``top`` and ``doctor`` make of a socket's answer."""
+
+    def feed(data: bytes) -> bool:
+        try:
+            read_snapshot(data)
+        except msgspec.DecodeError:
+            return False
+        return True
+
+    empty = RelaySnapshot(**{field.name: _plain(field) for field in FIELDS})
+    return Target("status-json", "client", (msgspec.json.encode(empty),), feed, "json")
+
+
+FIELDS = msgspec.structs.fields(RelaySnapshot)
+
+
+def _plain(field: msgspec.structs.FieldInfo) -> object:
+    for value in (7, 1.5, "a", [], {}, None):
+        try:
+            return msgspec.convert(value, field.type)
+        except msgspec.ValidationError:
+            continue
+    raise AssertionError(f"no plain value for {field.name}")
+
+
+def targets() -> list[Target]:
+    return [request_target(), *request_bodies(), https_requests(), metrics_page(), status_json()]
