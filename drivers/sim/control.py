@@ -25,6 +25,9 @@ PATIENCE_S = 5.0
 
 LONGEST_NAME_BYTES = 100  # of a socket, by sockaddr_un: 108 with its end, fewer elsewhere
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a line raises that is no JSON, or nested without an end."""
+
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Turn = Annotated[float, Meta(ge=-7, le=7)]
 
@@ -148,7 +151,7 @@ def answer_to(line: bytes, obey: Callable[[Order], Answer]) -> bytes:
     try:
         order = msgspec.json.decode(line, type=Order)
         return msgspec.json.encode(obey(order))
-    except (msgspec.DecodeError, UnicodeDecodeError, ControlRefused) as error:
+    except (*UNREADABLE, ControlRefused) as error:
         return msgspec.json.encode(Refusal(str(error)))
 
 
@@ -186,12 +189,12 @@ def ask(lab: Path, order: Order) -> Answer:
             line += chunk
     try:
         return msgspec.json.decode(line, type=Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise ControlRefused(refusal_in(bytes(line))) from None
 
 
 def refusal_in(line: bytes) -> str:
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(*UNREADABLE):
         return msgspec.json.decode(line, type=Refusal).error
     return f"the lab says {line[:80]!r}, which is no answer"
 

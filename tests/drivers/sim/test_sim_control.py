@@ -151,3 +151,11 @@ async def test_a_socket_in_a_deep_folder_has_a_short_name_and_endless_orders_end
         nursery.cancel_scope.cancel()
     control.close()
     assert not list(deep.iterdir())
+
+
+def test_an_order_that_is_nested_without_an_end_is_answered_with_a_refusal():
+    def obey(_order: object) -> Answer:
+        raise AssertionError("it is no order")
+
+    answer = json.loads(answer_to(b'{"x":' + b"[" * 100_000, obey))
+    assert list(answer) == ["error"]
