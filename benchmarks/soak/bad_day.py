@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
 from benchmarks.soak.eyes import RELAYS, Eyes
 from drivers.sim.control import Answer, Order, ask
+from qkdd.cli.demo.files import LINK
 from qkdd.cli.demo.processes import start_lab
 from tests.chaos.bad_host import BadHost
 from tests.chaos.proxy import ChaosProxy
@@ -32,6 +33,8 @@ class Scene:
     proxy: ChaosProxy
     hosts: dict[str, BadHost]
     dice: random.Random
+    checks: list[Callable[[], str | None]] = field(default_factory=list)
+    """What a bad day wants to be looked at when the link has recovered; they say what is wrong."""
 
     @property
     def lab_file(self) -> Path:
@@ -44,7 +47,7 @@ class Scene:
     async def start_lab(self) -> None:
         """Start a laboratory where the old one was, once that is gone."""
         self.site.lab, links = await start_lab(self.lab_file)
-        assert next(iter(links.values())) == self.site.resources
+        assert links[LINK] == self.site.resources
 
     def relay(self) -> str:
         return self.dice.choice(RELAYS)

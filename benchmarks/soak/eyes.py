@@ -51,14 +51,13 @@ class Eyes:
         """Both ends have a session and light."""
         return all(end is not None and end.state == "light" for end in map(self.ends.get, RELAYS))
 
-    def distilled_bits(self) -> int:
-        """What the end that has less has distilled; 0 while an end does not answer."""
-        ends = [self.ends.get(relay) for relay in RELAYS]
-        return min(end.account.get("distilled", 0) if end is not None else 0 for end in ends)
-
-    def most_distilled_bits(self) -> int:
-        """What the end that has more has distilled."""
-        return max(end.account.get("distilled", 0) for end in self.ends.values() if end is not None)
+    def newest_key(self) -> int:
+        """The number of the last block if it made key at both ends; -1 if it did not."""
+        numbers = set()
+        for end in map(self.ends.get, RELAYS):
+            block = None if end is None else end.last_block
+            numbers.add(-1 if block is None or not block.n_secret_bits else block.block_no)
+        return min(numbers)
 
     async def look(self) -> None:
         """Look at both ends, once."""

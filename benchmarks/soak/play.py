@@ -1,14 +1,15 @@
 """Play one bad day: from its beginning to its end, then hold the recovery to its limit."""
 
 import os
+import time
 from dataclasses import dataclass, field
 
 import trio
 
 from benchmarks.soak.bad_day import Kind, Scene, WentWrong
 from benchmarks.soak.eyes import RELAYS
-from benchmarks.soak.scene import BLOCK_PULSES, PULSE_RATE_HZ
-from qkdd.cli.demo.files import SAE_A, SAE_B
+from benchmarks.soak.sent import first_after
+from qkdd.cli.demo.files import ALICE, SAE_A, SAE_B
 from qkdd.cli.demo.processes import Child, ProcessDied
 from qkdd.daemon.supervise import reasons
 from tests.whole.agreement import balances
@@ -20,7 +21,6 @@ REFRESH_EVERY_S = 0.5
 PATIENCE_S = 120.0
 """How long a recovery that is too late is waited for, to say how late it was."""
 AGREE_WITHIN_S = 5.0
-BLOCK_S = BLOCK_PULSES / PULSE_RATE_HZ
 POLL_S = 0.05
 LOG_LINES = 12
 SAYS_NO = (NoAnswer, Refused)
@@ -53,6 +53,7 @@ async def play(scene: Scene, kind: Kind) -> Day:
     """Play it under traffic; then, for a moment without, compare the two stores."""
     eyes = scene.eyes
     day = Day(kind.name, kind.limit_s, eyes.now_s())
+    scene.checks.clear()
     try:
         async with scene.apps.traffic(every_s=REFRESH_EVERY_S):
             eyes.calm, started_s = False, trio.current_time()
@@ -68,6 +69,7 @@ async def play(scene: Scene, kind: Kind) -> Day:
         if kind.keeps_light and day.light_lost:
             day.failures.append(f"lost its light, which needs no re-lock; {standing(scene)}")
         await compare(scene, day)
+        day.failures += [wrong for check in scene.checks if (wrong := check())]
     except* ENDS_A_DAY as errors:
         day.failures += reasons(errors)
     if day.failures:
@@ -76,28 +78,24 @@ async def play(scene: Scene, kind: Kind) -> Day:
 
 
 async def recover(scene: Scene, day: Day) -> None:
-    """Wait for session, light and new key at both ends, and note when each came.
-
-    Key that is made sooner after the dark than a block lasts is of light from before it.
-    """
-    ended_s = trio.current_time()
+    """Wait for session, light and new key at both ends, and note when each came."""
+    ended_s, ended_wall_s = trio.current_time(), time.time()
     eyes = scene.eyes
-    before_bits: int | None = None
+    seen = -1
     with trio.move_on_after(PATIENCE_S):
         while True:
             scene.site.all_live()
             await eyes.look()
             now_s = trio.current_time() - ended_s
             ends = [eyes.ends.get(relay) for relay in RELAYS]
-            stale = trio.current_time() < eyes.last_dark_s + BLOCK_S
-            if all(end is not None for end in ends) and (before_bits is None or stale):
-                before_bits = eyes.most_distilled_bits()
             if day.session_s is None and all(end is not None and end.state in UP for end in ends):
                 day.session_s = now_s
             if day.light_s is None and eyes.lit:
                 day.light_s = now_s
-            if eyes.lit and before_bits is not None and eyes.distilled_bits() > before_bits:
-                break
+            if eyes.lit and eyes.newest_key() > seen:
+                seen = eyes.newest_key()
+                if seen >= first_after(scene.site.children[ALICE].log, ended_wall_s):
+                    break
             await trio.sleep(POLL_S)
         await fresh_key(scene)
         day.key_s = trio.current_time() - ended_s

@@ -4,6 +4,7 @@ import datetime
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -11,8 +12,18 @@ import trio
 from benchmarks.soak.bad_day import Scene
 from benchmarks.soak.clients import FLOODER, prepare
 from benchmarks.soak.eyes import RELAYS, Eyes
+from benchmarks.soak.instruments import NOISE_AT
 from benchmarks.soak.relays import FIRST_MARGIN
-from qkdd.cli.demo.files import ALICE, BOB, attenuation_db, free_ports
+from benchmarks.soak.sent import PULSE_RATE_HZ
+from qkdd.cli.demo.files import (
+    ALICE,
+    BOB,
+    LASER_MA,
+    SLOPE_MW_PER_MA,
+    THRESHOLD_MA,
+    attenuation_db,
+    free_ports,
+)
 from tests.chaos.bad_host import BadHost
 from tests.whole.applications import Applications
 from tests.whole.bad_network import bad_network
@@ -20,28 +31,43 @@ from tests.whole.site import Site, open_site, run_command
 from tests.whole.stock import install_psk
 
 FIRST_KEY_S = 90.0
-PULSE_RATE_HZ = 50_000_000
-BLOCK_PULSES = 20 * 10_000_000
 HALF_WAVE_MV = 2000
+MU_UNCERTAINTY = 0.02
+TAP_W = 1e-5 * SLOPE_MW_PER_MA * (LASER_MA - THRESHOLD_MA)
+"""A hundredth of the laser's light: the laboratory's default."""
 QUOTA = f'    {{ id = "{FLOODER}", node = "{ALICE}", quota_bits_per_s = 10000 }},\n'
 
 
-def on_fixed_ports(text: str) -> str:
-    """Have a laboratory that is started again listen where it did."""
-    n_ports = text.count("tcp:127.0.0.1:0")
-    for port in free_ports(n_ports):
+def with_helpers(text: str, meter_port: int) -> str:
+    """Add the helpers to a laboratory, and have it listen where it did when it starts again."""
+    for port in free_ports(text.count("tcp:127.0.0.1:0")):
         text = text.replace("tcp:127.0.0.1:0", f"tcp:127.0.0.1:{port}", 1)
-    return text + 'polarization = { model = "ozoptics-epc", listen = "pty:epc" }\n'
+    return (
+        f"{text}"
+        'polarization = { model = "ozoptics-epc", listen = "pty:epc" }\n'
+        f'power_meter = {{ model = "thorlabs-pm100", listen = "tcp:127.0.0.1:{meter_port}" }}\n'
+        f'\n[[noise]]\nmodel = "onerng"\nname = "{NOISE_AT}"\nlisten = "pty:{NOISE_AT}"\n'
+    )
 
 
-def more_of(folder: Path) -> dict[str, str]:
+def more_of(folder: Path, meter_port: int) -> dict[str, str]:
     """What the relays' configurations say besides."""
-    margin = f"\n[links.reconcile]\nmargin = {FIRST_MARGIN}\n"
+    both = (
+        f"\n[links.reconcile]\nmargin = {FIRST_MARGIN}\n"
+        f"\n[links.proof]\nmu_uncertainty = {MU_UNCERTAINTY}\n"
+    )
+    tap = (
+        '\n[links.transmitter.tap]\nmodel = "thorlabs-pm100"\n'
+        f'resource = "TCPIP::127.0.0.1::{meter_port}::SOCKET"\npower_w = {TAP_W}\n'
+    )
     controller = (
         '\n[links.receiver.polarization]\nmodel = "ozoptics-epc"\n'
         f'resource = "serial:{folder / "lab" / "epc"}"\nhalf_wave_mv = {HALF_WAVE_MV}\n'
     )
-    return {ALICE: margin, BOB: margin + controller}
+    noise = (
+        f'\n[entropy.noise]\nmodel = "onerng"\nresource = "serial:{folder / "lab" / NOISE_AT}"\n'
+    )
+    return {ALICE: both + tap, BOB: both + controller + noise}
 
 
 def make_light_modest(site: Site) -> None:
@@ -74,8 +100,11 @@ def bad_host(site: Site, relay: str) -> BadHost:
 async def open_scene(folder: Path, seed: int) -> AsyncIterator[Scene]:
     """Start everything, and wait for the first key."""
     dice = random.Random(seed)
+    (meter_port,) = free_ports(1)
+    more = more_of(folder, meter_port)
+    add = partial(with_helpers, meter_port=meter_port)
     async with (
-        open_site(folder, seed=seed, more=more_of(folder), alter_lab=on_fixed_ports) as site,
+        open_site(folder, seed=seed, more=more, alter_lab=add) as site,
         Applications(site) as apps,
         bad_network(site, seed=seed) as proxy,
     ):

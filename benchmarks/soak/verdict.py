@@ -9,7 +9,9 @@ import trio
 
 from benchmarks.soak.bad_day import Scene
 from benchmarks.soak.eyes import RELAYS, Sample
+from drivers.sim.control import DarkOrder
 from qkdd.base.audit_chain import ChainBroken, follow
+from qkdd.cli.demo.files import LINK
 from qkdd.config import load
 from qkdd.daemon.audit import audit_path
 from tests.whole.agreement import stores_agree
@@ -22,6 +24,9 @@ MORE_FILES, MORE_THREADS = 3, 3
 SETTLE_S = 15.0
 """After the last bad day: trio lets an idle worker thread go after ten seconds."""
 KEYS_LOOKED_FOR = 16
+DARK_S, DARK_WITHIN_S = 3600.0, 20.0
+"""The fibre is cut for good; the session goes on, and blocks that were sent are distilled."""
+LAST_BLOCKS_S = 30.0
 FORGET_WITHIN_S = 1.0
 
 
@@ -84,9 +89,10 @@ async def judge(scene: Scene) -> Verdict:
     verdict.growth = [growth_of(samples, name, length_s) for name in names]
     verdict.failures += [text for growth in verdict.growth for text in growth.failures]
     verdict.failures += await traces_left(scene)
-    await scene.site.end_lab()
+    await scene.order(DarkOrder(LINK, DARK_S))
     try:
-        verdict.account = await stores_agree(scene.site)
+        await scene.site.wait("dark", lambda a, b: "light" not in (a.state, b.state), DARK_WITHIN_S)
+        verdict.account = await stores_agree(scene.site, LAST_BLOCKS_S)
         await apps.hang_up()
         await apps.fetch_the_rest()
         apps.check()
