@@ -68,10 +68,11 @@ class SentBlocks:
         Raises
         ------
         BlockGone
-            If it does not come: its light was cut off, or it waited too long.
+            If it does not come: its light was cut off, or it waited too long. At once if a later
+            one has come.
         """
         with trio.move_on_after(END_OF_BLOCK_TIMEOUT_S):
-            while block_no not in self._blocks:
+            while block_no not in self._blocks and block_no > self.newest:
                 await self._changed.wait()
         block = self._blocks.pop(block_no, None)
         if block is None:

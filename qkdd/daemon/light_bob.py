@@ -59,6 +59,7 @@ class BobLight:
         send: Send,
         mailbox: Mailbox,
         blocks: trio.MemorySendChannel[EndedBlock],
+        waiting: trio.MemoryReceiveChannel[EndedBlock],
         status: LinkStatus,
         *,
         entropy: Entropy,
@@ -66,6 +67,7 @@ class BobLight:
         keeper: PolarizationKeeper | None = None,
         detectors: DetectorKeeper | None = None,
     ) -> None:
+        """``waiting``: the other end of ``blocks``, to make room where distillation is slow."""
         self._keeper = keeper
         self._detectors = detectors
         self._n_troubles_before = 0
@@ -74,7 +76,7 @@ class BobLight:
         self._receiver: LightReceiver
         self._send = send
         self._mailbox = mailbox
-        self._blocks = blocks
+        self._blocks, self._waiting = blocks, waiting
         self._status = status
         self._entropy = entropy
         self._lowest_block = first_block
@@ -262,13 +264,18 @@ class BobLight:
         self._lowest_block = BlockNo(sifter.block_no + 1)
         sifter.close()
         began_s, self._block_began_s = self._block_began_s, trio.current_time()
-        block = EndedBlock(index, sifter, tally, began_s, self._block_began_s)
+        ended = EndedBlock(index, sifter, tally, began_s, self._block_began_s)
         try:
-            self._blocks.send_nowait(block)
+            self._blocks.send_nowait(ended)
         except trio.WouldBlock:
-            log.error("distillation is too slow: block dropped", block_no=sifter.block_no)
-            self._status.gave_up("distillation is too slow for the light: block dropped")
-            sifter.wipe()
+            self._make_room(self._waiting.receive_nowait().sifter)
+            self._blocks.send_nowait(ended)
+
+    def _make_room(self, sifter: BobSifter) -> None:
+        """Give up the block that has waited longest: Alice keeps only the last few, too."""
+        log.error("distillation is too slow: block dropped", block_no=sifter.block_no)
+        self._status.gave_up("distillation is too slow for the light: block dropped")
+        sifter.wipe()
 
     async def _measure(self, event: CalibrationMeasured) -> None:
         """Report about once a second: a message costs 16 bytes of authentication key."""

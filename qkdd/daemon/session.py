@@ -52,7 +52,8 @@ log = structlog.get_logger(__name__)
 
 AGREE_TIMEOUT_S = 15.0
 ENDED_BLOCKS = 2
-"""A block may wait while the one before is distilled; a third means that we do not keep up."""
+"""A block may wait while the one before is distilled; a third means that we do not keep up, and the
+one that has waited longest is given up."""
 
 LAST_BLOCK_S = 30.0
 """For the key of the last block before new settings; a block that takes longer is given up."""
@@ -235,6 +236,7 @@ async def _bob(
         session.send,
         runs,
         ended_in,
+        ended_out,
         end.status,
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),

@@ -76,6 +76,7 @@ class Talk:
             self.hear,
             self.runs,
             self.send,
+            self.ended,
             self.status,
             entropy=bytes,
             first_block=FIRST,
@@ -164,14 +165,21 @@ async def test_raw_clicks_of_blocks_that_wait_are_wiped_with_the_session() -> No
     assert not any(chunk.bits.any() or chunk.gaps.any() for chunk in chunks)
 
 
-async def test_a_block_that_distillation_is_too_slow_for_is_given_up() -> None:
+async def test_where_distillation_is_too_slow_the_block_that_waited_longest_is_given_up() -> None:
+    """The transmitter keeps only the last few: of those that waited longest nothing comes."""
     talk = Talk(n_waiting=1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(talk.run)
         await talk.announce(1)
-        await talk.happen(frame(0, 0), BlockEnded(0), frame(1, 1), BlockEnded(1))
+        await talk.happen(frame(0, 0), BlockEnded(0))
+        first = talk.ended.receive_nowait()
+        raw = first.sifter._clicks.chunk(0).bits
+        assert raw.any()
+        talk.send.send_nowait(first)
+        await talk.happen(frame(1, 1), BlockEnded(1))
         assert talk.status.n_blocks_void == 1
-        assert talk.ended.receive_nowait().sifter.block_no == FIRST
+        assert not raw.any()
+        assert talk.ended.receive_nowait().sifter.block_no == FIRST + 1
         nursery.cancel_scope.cancel()
 
 
