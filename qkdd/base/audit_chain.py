@@ -71,8 +71,19 @@ def follow(lines: Iterable[bytes]) -> Head:
     return head
 
 
+def mended(head: Head) -> Head | None:
+    """Return the head behind a torn line that lacks nothing but its end; None if it lacks more.
+
+    With its end it is a record like any other, and none behind it may say that it is torn.
+    """
+    whole = head.torn + b"\n"
+    return None if _read(whole) is None else _step(Head(head.n, head.hash), whole, head.n + 1)
+
+
 def _step(head: Head, line: bytes, number: int) -> Head:
     record = _read(line)
+    if line == b"\n":
+        raise ChainBroken(f"line {number} is empty")
     if record is None:
         if head.torn:
             raise ChainBroken(f"line {number - 1} is no record, and line {number} does not say so")

@@ -14,7 +14,14 @@ import structlog
 import trio
 from structlog.typing import EventDict, WrappedLogger
 
-from qkdd.base.audit_chain import TORN, ChainBroken, follow, record_line, torn_fields
+from qkdd.base.audit_chain import (
+    TORN,
+    ChainBroken,
+    follow,
+    mended,
+    record_line,
+    torn_fields,
+)
 from qkdd.base.durable import sync_folder
 from qkdd.daemon.logs import heard_by
 
@@ -67,6 +74,9 @@ class AuditFile:
         The record of a torn line is synced before another follows: a power cut may keep the end
         of what was written together and lose its beginning.
         """
+        if self.head.torn and not self._ends_line() and (head := mended(self.head)) is not None:
+            self._write(b"\n")
+            self.head = head
         if self.head.torn:
             line, head = record_line(self.head, utc(), TORN, torn_fields(self.head.torn))
             self._write(line if self._ends_line() else b"\n" + line)

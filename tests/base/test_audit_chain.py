@@ -12,6 +12,7 @@ from qkdd.base.audit_chain import (
     ChainBroken,
     Head,
     follow,
+    mended,
     record_line,
     torn_fields,
 )
@@ -80,6 +81,20 @@ def test_a_line_that_a_crash_cut_short_stays_and_the_next_record_says_so() -> No
             follow([lines[0], torn + b"\n", wrong])
     with pytest.raises(ChainBroken, match="does not say so"):
         follow([lines[0], torn + b"\n", torn + b"\n"])
+
+
+@given(st.integers(0, 3))
+def test_an_empty_line_that_somebody_puts_in_is_seen(which: int) -> None:
+    lines, _ = chain({}, {}, {})
+    with pytest.raises(ChainBroken, match=f"line {which + 1} is empty"):
+        follow([*lines[:which], b"\n", *lines[which:]])
+
+
+def test_a_line_that_lacks_its_end_alone_is_a_record_once_it_has_it() -> None:
+    lines, end = chain({}, {"who": "a"})
+    assert mended(follow([lines[0], lines[1][:-1]])) == end
+    assert mended(follow([lines[0], lines[1][:-2]])) is None
+    assert mended(follow(lines)) is None
 
 
 def test_a_field_of_any_length_makes_a_line_of_bounded_length() -> None:

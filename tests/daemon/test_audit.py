@@ -165,3 +165,13 @@ def test_the_command_follows_the_chain_and_finds_what_is_missing(tmp_path: Path)
 def test_the_time_is_utc_to_the_millisecond() -> None:
     assert utc().endswith("+00:00")
     assert len(utc()) == len("2026-01-01T00:00:00.000+00:00")
+
+
+def test_a_log_that_a_crash_has_cut_by_its_last_byte_alone_goes_on(tmp_path: Path) -> None:
+    store = tmp_path / "a.db"
+    append_once(store, "one", who="a")
+    append_once(store, "two", who="b")
+    path = audit_path(store)
+    path.write_bytes(path.read_bytes()[:-1])
+    append_once(store, "three", who="c")
+    assert [one.event for one in records(path)] == ["one", "two", "three"]

@@ -80,7 +80,7 @@ def test_a_mistake_is_named_with_its_place(old: str, new: str, words: str) -> No
 def test_every_mistake_is_named_and_not_only_the_first(tmp_path: Path) -> None:
     path = tmp_path / "net.toml"
     path.write_text(CHAIN.replace("km = 10.0", "km = -1.0"))
-    with pytest.raises(ConfigError, match=r"2 mistake\(s\)\n.*links\[0\]\.km.*\n.*links\[2\]\.km"):
+    with pytest.raises(ConfigError, match=r"2 mistakes\n.*links\[0\]\.km.*\n.*links\[2\]\.km"):
         load(path)
 
 
