@@ -104,8 +104,13 @@ def on_the_same_ports(site: Site) -> None:
     """Have the laboratory listen where it listens now when it is started again."""
     path = site.folder / "lab" / "lab.toml"
     text = path.read_text()
-    for name in ("attenuator", "encoder", "tagger"):
-        port = site.resources[name].removesuffix("::SOCKET").replace("::", ":").rpartition(":")[2]
+    ports = {
+        name: resource.removesuffix("::SOCKET").replace("::", ":").rpartition(":")[2]
+        for name, resource in site.resources.items()
+    }
+    counts = f'model = "sq-websq", counts = "tcp:127.0.0.1:{ports["counts"]}"'
+    text = text.replace('model = "sq-websq"', counts)
+    for name in ("attenuator", "encoder", "tagger", "detector"):
         before, mark, after = text.partition(f"{name} = {{")
-        text = before + mark + after.replace("tcp:127.0.0.1:0", f"tcp:127.0.0.1:{port}", 1)
+        text = before + mark + after.replace("tcp:127.0.0.1:0", f"tcp:127.0.0.1:{ports[name]}", 1)
     path.write_text(text)

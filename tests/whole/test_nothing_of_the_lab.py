@@ -38,7 +38,7 @@ def far_ports(pid: int) -> set[int]:
 def ports_of(site: Site) -> set[int]:
     """Every port that the relays' own configurations name."""
     texts = [site.config(relay).read_text() for relay in (ALICE, BOB)]
-    return {int(number) for text in texts for number in re.findall(r"(?<=:)\d{4,5}\b", text)}
+    return {int(number) for text in texts for number in re.findall(r"(?<=[:=])\d{4,5}\b", text)}
 
 
 @pytest.mark.slow
