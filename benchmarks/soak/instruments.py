@@ -12,7 +12,8 @@ from qkdd.cli.demo.files import LINK
 NOISE_AT = "noise-b"
 OF_THE_LIGHT = ("laser", "attenuator", "encoder", "tagger")
 HELPERS = ("polarization",)
-"""Without them the light goes on."""
+"""Without them the light goes on; but one that loses its power loses its voltages."""
+DETECTORS = ("detector",)
 
 
 async def fault(
@@ -46,6 +47,10 @@ def entropy(what: FaultKind) -> Kind:
 KINDS = (
     *(entropy(what) for what in ("stuck", "oscillating", "unplugged")),
     kind("power-meter-unplugged", "unplugged", ("power_meter",)),
+    kind("detectors-unplugged", "unplugged", DETECTORS),
+    kind("detectors-garbage", "noise", DETECTORS),
+    kind("detectors-disabled", "disabled", DETECTORS),
+    kind("detector-latched", "latch", DETECTORS),
     kind("power-meter-garbage", "noise", ("power_meter",)),
     *(kind(f"{one}-unplugged", "unplugged", (one,)) for one in OF_THE_LIGHT),
     kind("half-reply", "half-reply", OF_THE_LIGHT),
@@ -60,5 +65,5 @@ KINDS = (
     kind("interlock", "interlock", ("laser",)),
     kind("controller-unplugged", "unplugged", HELPERS, keeps_light=True),
     kind("controller-garbage", "noise", HELPERS, keeps_light=True),
-    kind("controller-off", "off", HELPERS, keeps_light=True),
+    kind("controller-off", "off", HELPERS),
 )

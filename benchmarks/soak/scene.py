@@ -40,6 +40,9 @@ QUOTA = f'    {{ id = "{FLOODER}", node = "{ALICE}", quota_bits_per_s = 10000 }}
 
 def with_helpers(text: str, meter_port: int) -> str:
     """Add the helpers to a laboratory, and have it listen where it did when it starts again."""
+    box = 'detector = { model = "sq-websq",'
+    assert box in text
+    text = text.replace(box, f'{box} counts = "tcp:127.0.0.1:0",')
     for port in free_ports(text.count("tcp:127.0.0.1:0")):
         text = text.replace("tcp:127.0.0.1:0", f"tcp:127.0.0.1:{port}", 1)
     return (

@@ -130,7 +130,7 @@ class BobLight:
     async def _check_detectors(self) -> None:
         """End the run if they are, or have been since it began, not what they should be."""
         watch = self._detectors
-        if watch is None or self._run is None:
+        if watch is None or not self._receiver.active:  # a run that is over is told of once
             return
         if watch.trouble is not None or watch.n_troubles > self._n_troubles_before:
             await self._lose(watch.last_trouble)

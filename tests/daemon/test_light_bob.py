@@ -46,6 +46,10 @@ class Bench:
         await self.turns.receive()
         return TagBlock(np.empty(0, np.int64), np.empty(0, np.uint8), 0)
 
+    @property
+    def active(self) -> bool:
+        return self.hunting
+
     def hunt(self, _states: object) -> None:
         self.hunting = True
 
@@ -292,6 +296,9 @@ async def test_a_run_ends_when_a_detector_is_not_what_it_was_even_if_only_for_a_
         assert talk.said[-1] == RunLost(run=1, reason="detectors: key basis, bit 0: latched")
         assert talk.status.n_blocks_void == 1
         assert not talk.bench.hunting
+        said_once = list(talk.said)
+        await talk.happen()
+        assert talk.said == said_once  # each word costs authentication key
         await talk.announce(2)
         assert (talk.said[-1] == RunReady(run=2)) is already_over
         nursery.cancel_scope.cancel()
