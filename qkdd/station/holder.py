@@ -14,9 +14,16 @@ EXCURSION_RAD = 0.045
 """Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.1 % of errors, both
 bases together. A slope is known well enough when its noise costs no more than that."""
 
+DOUBT_RAD = 0.15
+"""While the light is neither bad beyond chance nor good: a basis of few bits may have errors that
+leave no key, and small excursions would need minutes to see which way is better."""
+
 SEEK_RAD = 0.3
 """While the light is bad. At the best voltage it adds 2 % of errors to the basis that it turns:
 less than the limit, or the end of the search would not be seen."""
+
+GOOD_SHARE = 0.8
+"""Of the limit: errors below it, as counted, are called good."""
 
 VISITS_PER_PROBE = 3
 """While the light is bad, the last good voltages are looked at after so many visits: whoever bent
@@ -117,7 +124,7 @@ class PolarizationHolder:
         self._max_qber = max_qber
         self._centre_mv = list(squeezers.apart(tuple(float(mv) for mv in voltages_mv)))
         self._good_mv = tuple(self._centre_mv)
-        self._was_good = False
+        self._was_good = self._is_settled = False
         self._left: Left | None = None
         """Where a probe of the last good voltages began."""
         self._n_sought = 0
@@ -175,7 +182,8 @@ class PolarizationHolder:
             self._decide()
 
     def _begin_visit(self) -> None:
-        self._excursion_rad = SEEK_RAD if self._seeking else EXCURSION_RAD
+        small_rad = EXCURSION_RAD if self._is_settled else DOUBT_RAD
+        self._excursion_rad = SEEK_RAD if self._seeking else small_rad
         margin_mv = self._squeezers.rad_to_mv(self._excursion_rad)
         centre_mv = self._centre_mv[self._channel]
         self._centre_mv[self._channel] = self._squeezers.fold(centre_mv, margin_mv)
@@ -188,10 +196,12 @@ class PolarizationHolder:
             self._end_probe(self._left)
             return
         if not self._seeking and self._too_bad():
-            self._seeking = True
+            self._seeking, self._is_settled = True, False
             self._n_sought = 0
             self._begin_visit()
             return
+        if self._is_good() and not self._was_good:
+            self._was_good, self._good_mv = True, tuple(self._centre_mv)
         slopes = [self._slope(basis) for basis in range(2)]
         significant = [g * g > SIGNIFICANT_SIGMA**2 * variance for g, variance in slopes]
         known = [variance <= self._excursion_rad**2 for _, variance in slopes]
@@ -203,7 +213,8 @@ class PolarizationHolder:
             if g != 0.0 and (clear or enough)
         )
         was_seeking, self._seeking = self._seeking, self._too_bad()
-        good, sum_of_rates = self._is_good(), self._sum_of_rates()
+        self._is_settled = good = self._is_good()
+        sum_of_rates = self._sum_of_rates()
         self._centre_mv[self._channel] += self._squeezers.rad_to_mv(step_rad)
         self._begin_visit()  # folds the channel that has moved
         self.n_steps += step_rad != 0.0
@@ -230,6 +241,7 @@ class PolarizationHolder:
         self._left = None
         better = not self._too_bad() and (left.seeking or self._sum_of_rates() < left.sum_of_rates)
         self._seeking = left.seeking and not better
+        self._is_settled = better and self._is_good()
         if not better:
             self._centre_mv = left.centre_mv
         self._begin_visit()
@@ -248,7 +260,7 @@ class PolarizationHolder:
         for basis in range(2):
             matched = sum(side.matched[basis] for side in self._sides.values())
             errors = sum(side.errors[basis] for side in self._sides.values())
-            if errors + 1 > self._max_qber * (matched + 2):
+            if errors + 1 > GOOD_SHARE * self._max_qber * (matched + 2):
                 return False
         return True
 
