@@ -43,8 +43,8 @@ log = structlog.get_logger(__name__)
 
 SEARCH_TIMEOUT_S = 10.0
 ALIGN_TIMEOUT_S = 1200.0
-"""From nine turns of the fibre in ten the feedback loop takes less than five minutes, from a few a
-quarter of an hour (docs/operating.md)."""
+"""From nine turns of the fibre in ten the feedback loop takes less than three minutes, from a few
+five (docs/operating.md); with less light, a quarter of an hour."""
 REPORT_FRAMES = 10
 INLINE_TAGS = 1 << 16
 """More than a tagger's pause brings. It takes the loop some 3 ms."""
