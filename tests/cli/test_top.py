@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -117,8 +118,16 @@ def live_screen(config: Path) -> None:
             assert select.select([ours], [], [], 10)[0], text
             text += os.read(ours, 65_536)
         top.send_signal(signal.SIGINT)
+        drain(ours, time.monotonic() + 5)  # whoever cannot write cannot end
         assert top.wait(5) == 0
     finally:
         top.kill()
         top.wait()
         os.close(ours)
+
+
+def drain(terminal: int, deadline: float) -> None:
+    """Read until nobody writes any more."""
+    with suppress(OSError):  # EIO: the other end is closed
+        while time.monotonic() < deadline and select.select([terminal], [], [], 5)[0]:
+            os.read(terminal, 65_536)
