@@ -76,8 +76,7 @@ class LaneCounter:
     ) -> Status:
         """Fill in Table 9 for a lane: the keys that are READY, now or ahead, of 256 bits each."""
         now_s, lane = self._utc_s(), view.settings
-        n_ahead = view.epochs.n_ahead(now_s)
-        n_keys = n_ahead + view.epochs.n_late(now_s)
+        n_keys = view.epochs.n_ahead(now_s) + view.epochs.n_late(now_s)
         return Status(
             source_KME_ID=self._node,
             target_KME_ID=view.other_end,
@@ -95,7 +94,7 @@ class LaneCounter:
                 qkdd_relays_trusted=view.n_relays_trusted,
                 qkdd_lane=lane.id,
                 qkdd_epoch=epoch_at(lane, now_s),
-                qkdd_epochs_ahead=n_ahead,
+                qkdd_epochs_ahead=view.epochs.n_unbroken(now_s),
             ),
         )
 

@@ -25,7 +25,7 @@ class StatusExtension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     qkdd_epoch: int | None = None
     """Number of the present epoch of the lane."""
     qkdd_epochs_ahead: int | None = None
-    """Epochs to come whose keys lie at both ends."""
+    """Epochs from the next on, up to the first whose key does not lie at both ends."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

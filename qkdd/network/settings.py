@@ -139,7 +139,7 @@ class Applications(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What the applications of a run do."""
 
     begin_with_s: Annotated[float, Meta(ge=0)] = 0.0
-    """A lane's begin to ask for keys once READY keys for so long lie ahead."""
+    """A lane's begin to ask for keys once there is a READY key for every epoch of so long."""
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -73,6 +73,14 @@ class Epochs:
         now = epoch_at(self._lane, utc_s)
         return sum(number > now for number in self._ready)
 
+    def n_unbroken(self, utc_s: float) -> int:
+        """Return for how many epochs from the next on there is a number each: a stock that has run
+        out once leaves a gap (``jump_ahead_epochs``)."""
+        first = number = epoch_at(self._lane, utc_s) + 1
+        while number in self._ready:
+            number += 1
+        return number - first
+
     def seconds_to_next(self, utc_s: float) -> float | None:
         """Return when the next READY number may be sent with; None if none lies ahead."""
         now = epoch_at(self._lane, utc_s)

@@ -129,6 +129,16 @@ def test_numbers_of_the_window_are_counted_apart_from_those_ahead() -> None:
     assert [epochs.is_ready(number) for number in (96, 98, 150)] == [True, False, True]
 
 
+def test_a_stock_is_unbroken_up_to_the_first_epoch_without_a_key() -> None:
+    epochs = Epochs(LANE, window=3)
+    assert epochs.n_unbroken(100.5) == 0
+    epochs.ready(99, 100, 101, 102, 104, 150)
+    assert epochs.n_unbroken(100.5) == 2
+    epochs.gone(101)
+    assert epochs.n_unbroken(100.5) == 0
+    assert epochs.n_unbroken(103.5) == 1
+
+
 def test_an_end_that_starts_again_serves_what_its_store_has_and_no_more() -> None:
     epochs = Epochs(LANE, window=2)
     epochs.ready(99, 100)
