@@ -35,7 +35,7 @@ from benchmarks.daemon import ask
 from benchmarks.predicted import Setup, demo_setup, predict
 from qkdd.base.counts import DecoyCounts
 from qkdd.cli.demo.files import ALICE, BOB
-from qkdd.daemon.status import BlockFacts
+from qkdd.daemon.snapshot import BlockFacts
 from qkdd.reconcile.settings import ReconcileSettings
 
 SIGMAS = 5.0

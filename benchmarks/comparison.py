@@ -14,7 +14,7 @@ from qkdd.amplify.length import SecretLength, secret_length
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base.counts import DecoyCounts
 from qkdd.base.light import Intensity
-from qkdd.daemon.status import BlockFacts
+from qkdd.daemon.snapshot import BlockFacts
 
 N_DRAWS = 400
 MANY = 5_000

@@ -32,7 +32,7 @@ import msgspec
 
 from qkdd.base.light import LightPlan
 from qkdd.cli.demo.files import ALICE, BOB
-from qkdd.daemon.status import RelaySnapshot
+from qkdd.daemon.snapshot import RelaySnapshot
 
 ASK_EVERY_S = 0.05
 START_TIMEOUT_S = 60.0

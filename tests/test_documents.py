@@ -19,7 +19,7 @@ from qkdd.cli.__main__ import COMMANDS
 from qkdd.cli.demo.summary import Summary
 from qkdd.cli.optimise.answer import Answer, Prediction
 from qkdd.config import Link, Relay, mistakes
-from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.net.codec import MESSAGES
 from qkdd.network.settings import Network
 from qkdd.reconcile.codes import CODE_FAMILY

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from qkdd.cli.demo.files import ALICE, BOB
-from qkdd.daemon.status import LinkSnapshot
+from qkdd.daemon.snapshot import LinkSnapshot
 from tests.whole.site import Site
 
 LOOK_EVERY_S = 0.1

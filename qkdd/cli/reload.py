@@ -9,7 +9,7 @@ from qkdd.base.errors import ConfigError
 from qkdd.cli.failure import failed
 from qkdd.cli.status import ask
 from qkdd.config import load
-from qkdd.daemon.status import Answer
+from qkdd.daemon.status_socket import Answer
 
 TIMEOUT_S = 20.0
 

@@ -11,7 +11,7 @@ from qkdd.base.errors import ConfigError
 from qkdd.cli.failure import failed, reason
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
-from qkdd.daemon.status import BlockFacts, LinkSnapshot, read_snapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot, read_snapshot
 from qkdd.deliver.tally import CallFacts, within_s
 from qkdd.station.detectors import DetectorFacts
 

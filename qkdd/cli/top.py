@@ -14,7 +14,7 @@ from qkdd.base.errors import ConfigError
 from qkdd.cli.failure import failed
 from qkdd.cli.status import ask
 from qkdd.config import load
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot, read_snapshot
+from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot, read_snapshot
 
 STYLE = {"light": "green", "searching": "yellow", "session": "yellow", "dark": "yellow"}
 LANE_STYLE = {"up": "green", "waiting": "yellow"}

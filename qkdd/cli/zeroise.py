@@ -16,7 +16,7 @@ from qkdd.cli.failure import failed, reason
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load
 from qkdd.daemon.audit import append_once
-from qkdd.daemon.status import Answer
+from qkdd.daemon.status_socket import Answer
 from qkdd.daemon.zeroise import Destroyed, destroy_keys, destroyed
 
 UCRED = struct.Struct("3i")

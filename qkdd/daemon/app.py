@@ -29,7 +29,9 @@ from qkdd.daemon.reload import Reloader, trust_files
 from qkdd.daemon.secret_files import BOARD_KEY_BYTES, MASTER_KEY_BYTES, read_secret
 from qkdd.daemon.service_manager import NOBODY, ServiceManager
 from qkdd.daemon.session import LinkEnd
-from qkdd.daemon.status import LinkStatus, RelaySnapshot, in_one_line, serve_status
+from qkdd.daemon.snapshot import RelaySnapshot
+from qkdd.daemon.status import LinkStatus, in_one_line
+from qkdd.daemon.status_socket import serve_status
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.turnover import Terms, Turnover
 from qkdd.daemon.watchdog import Loop, ask_store, tell_life

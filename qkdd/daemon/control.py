@@ -9,7 +9,7 @@ from qkdd.base.errors import ConfigError, StoreError
 from qkdd.config import Relay
 from qkdd.daemon.reload import Reloader
 from qkdd.daemon.service_manager import ServiceManager
-from qkdd.daemon.status import Answer
+from qkdd.daemon.status_socket import Answer
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.zeroise import destroy_keys, destroyed
 from qkdd.keys.store import KeyStore

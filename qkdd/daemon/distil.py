@@ -16,7 +16,7 @@ from qkdd.base.light import Intensities, LightPlan
 from qkdd.base.secret import Secret
 from qkdd.daemon.block_mail import BlockGone
 from qkdd.daemon.mailbox import Mailbox
-from qkdd.daemon.status import BlockFacts
+from qkdd.daemon.snapshot import BlockFacts
 from qkdd.reconcile.outcome import Reconciled
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.messages import BlockVoid

@@ -21,7 +21,7 @@ from qkdd.daemon.distil import (
     check_reconciled,
     hash_block,
 )
-from qkdd.daemon.status import BlockFacts
+from qkdd.daemon.snapshot import BlockFacts
 from qkdd.reconcile.ends import OF_BOB, alice_end
 from qkdd.sift.alice import AliceSifter
 from qkdd.sift.block import SiftedBlock

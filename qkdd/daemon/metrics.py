@@ -11,7 +11,7 @@ from pathlib import Path
 from qkdd.daemon.delivery_metrics import add_delivery
 from qkdd.daemon.lane_metrics import add_lane
 from qkdd.daemon.metrics_page import Page
-from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.station.detectors import WELL, DetectorFacts
 from qkdd.station.polarization import HOLDING
 

@@ -15,7 +15,8 @@ from qkdd.daemon.clock import Clock
 from qkdd.daemon.kernels import kernel_backends
 from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.reception import Reception
-from qkdd.daemon.status import LinkStatus, RelaySnapshot
+from qkdd.daemon.snapshot import RelaySnapshot
+from qkdd.daemon.status import LinkStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.station.entropy import CheckedEntropy
 

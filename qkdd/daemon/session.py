@@ -29,7 +29,8 @@ from qkdd.daemon.light_alice import AliceLight
 from qkdd.daemon.light_bob import BobLight
 from qkdd.daemon.mailbox import Mailbox, Sorter
 from qkdd.daemon.quiet_worker import QuietWorker
-from qkdd.daemon.status import BlockFacts, LinkStatus
+from qkdd.daemon.snapshot import BlockFacts
+from qkdd.daemon.status import LinkStatus
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.supervise import supervise
 from qkdd.daemon.turnover import Turnover, light_until

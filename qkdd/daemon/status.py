@@ -1,19 +1,12 @@
-"""What a relay says about itself: one snapshot, served as JSON on a Unix socket."""
+"""What one end of a link has done so far, counted by its tasks."""
 
-import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import msgspec
-import trio
 
 from qkdd.auth.budget import AuthBudget
-from qkdd.base.counts import ByIntensity
-from qkdd.daemon.lane_status import LaneSnapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot
 from qkdd.daemon.watchdog import Loop
-from qkdd.deliver.tally import CallFacts
 from qkdd.keys.epsilon_book import EpsilonYear
 from qkdd.station.detectors import DetectorFacts
 from qkdd.station.polarization import PolarizationFacts
@@ -21,104 +14,8 @@ from qkdd.station.polarization import PolarizationFacts
 RATE_WINDOW_S = 64.0
 STALE_S = 4 * RATE_WINDOW_S
 """After this time a block says nothing about the light that is there now."""
-WORD_TIMEOUT_S, SEND_TIMEOUT_S = 0.2, 2.0
-MAX_WORD_BYTES = 64
 KEY_BITS, AUTH_BITS_PER_KEY = 256, 512
 """A key asked for alone costs four tags: announced, held, confirmed, settled."""
-
-
-class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One distilled block, in numbers that are all public."""
-
-    block_no: int
-    pulse_seconds: float
-    n_clicks: int
-    n_sifted_bits: int
-    n_secret_bits: int
-    n_auth_bits: int
-    disclosed_one_way_bits: int
-    disclosed_both_ways_bits: int
-    qber_key: float | None
-    qber_test: float | None
-    qber_key_by_intensity: tuple[float | None, float | None, float | None]
-    qber_test_by_intensity: tuple[float | None, float | None, float | None]
-    key: ByIntensity
-    test: ByIntensity
-    key_errors: ByIntensity
-    test_errors: ByIntensity
-    """The counts behind the proof, as :class:`DecoyCounts` has them."""
-    phase_error_bound: float | None
-    f_one_way: float | None
-    f_both_ways: float | None
-    eps_sec: float
-    eps_cor: float
-    reason: str | None
-    """Why there is no key, if there is none."""
-
-
-class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One end of a link, now."""
-
-    name: str
-    peer: str
-    role: str
-    state: str
-    """down | session | dark | searching | light"""
-    reason: str | None
-    clock_offset_ppm: float | None
-    qber_calibration_key: float | None
-    qber_calibration_test: float | None
-    click_rate: float | None
-    sifted_bits_per_s: float | None
-    secret_bits_per_s: float | None
-    disclosed_bits_per_s: float | None
-    eps_sec_total: float
-    eps_cor_total: float
-    eps_year: int | None
-    """Calendar year (UTC) of the next three; None before the first session."""
-    eps_year_blocks: int
-    eps_year_secrecy: float
-    eps_year_correctness: float
-    eps_year_limit: float
-    n_blocks: int
-    n_blocks_without_key: int
-    n_blocks_void: int
-    odd_clicks: dict[str, int]
-    """Of the receiver since its start: double, cross, out_of_gate, dead (docs/security.md)."""
-    tap_ratio: float | None
-    """The tap's last reading over its calibration; at a transmitter that has one."""
-    polarization: PolarizationFacts | None
-    """Of a receiver that has a polarisation controller."""
-    detectors: DetectorFacts | None
-    """Of a receiver whose detectors' controller is watched."""
-    n_alarms: int
-    """Blocks that a monitor of the receiver threw away since the start."""
-    alarm: str | None
-    """What the monitors said of the last block; None if all was well with it."""
-    last_block: BlockFacts | None
-    stock_bits: int
-    auth_left_bits: int
-    auth_tags: int
-    auth_bad_tags: int
-    auth_forgery_bound: float
-    """Chance, at most, that any frame accepted on this link since the start was forged."""
-    hours_of_stock: float | None
-    account: dict[str, int]
-
-
-class RelaySnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    node: str
-    pid: int
-    uptime_s: float
-    wall_s: float
-    kernels: dict[str, str]
-    entropy_failure: str | None
-    """Why the source of randomness is not to be trusted: then no link works."""
-    links: tuple[LinkSnapshot, ...]
-    lanes: tuple[LaneSnapshot, ...] = ()
-    delivery: tuple[CallFacts, ...] = ()
-    clock: str = ""
-    """How far the clock may be off, for lanes, and who says so."""
 
 
 @dataclass(slots=True)
@@ -274,86 +171,3 @@ def in_one_line(links: Iterable[LinkStatus]) -> str:
     return "; ".join(
         f"{link.name} {link.state}" + (f" ({link.reason})" if link.reason else "") for link in links
     )
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a command."""
-
-    ok: bool
-    text: str
-
-
-Command = Callable[[str], Awaitable[Answer]]
-
-
-def read_snapshot(answer: bytes) -> RelaySnapshot:
-    """Read what a relay has answered.
-
-    Raises
-    ------
-    msgspec.DecodeError
-        If it is cut short, of another version, or no snapshot at all.
-    """
-    try:
-        return msgspec.json.decode(answer, type=RelaySnapshot)
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise msgspec.DecodeError(str(error)) from error
-
-
-async def serve_status(
-    path: Path,
-    snapshot: Callable[[], RelaySnapshot],
-    command: Command | None = None,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Answer every connection once, as JSON, then close it. Owner only (0600).
-
-    Who says nothing and ends its sentence is told one snapshot; a word is a ``command``.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-    old_mask = os.umask(0o177)
-    try:
-        await listening.bind(str(path))
-    finally:
-        os.umask(old_mask)
-    listening.listen(8)
-
-    async def answer(stream: trio.SocketStream) -> None:
-        async with stream:
-            try:
-                word = await _word(stream)
-                said = snapshot() if command is None or not word else await command(word)
-                with trio.move_on_after(SEND_TIMEOUT_S):
-                    await stream.send_all(msgspec.json.encode(said))
-            except trio.BrokenResourceError:
-                return  # the asker has gone: nothing is lost
-
-    try:
-        await trio.serve_listeners(
-            answer, [trio.SocketListener(listening)], task_status=_Ready(task_status)
-        )
-    finally:
-        path.unlink(missing_ok=True)
-
-
-async def _word(stream: trio.SocketStream) -> str:
-    """Read to the end of the asker's sentence; one that does not come soon is an empty one."""
-    text = b""
-    with trio.move_on_after(WORD_TIMEOUT_S):
-        while len(text) < MAX_WORD_BYTES and (piece := await stream.receive_some(MAX_WORD_BYTES)):
-            text += piece
-        return text.decode(errors="replace").strip()
-    return ""
-
-
-class _Ready:
-    """Passes ``started`` on without the listeners, which are nobody else's business."""
-
-    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
-        self._task_status = task_status
-
-    def started(self, _value: object = None) -> None:
-        self._task_status.started()

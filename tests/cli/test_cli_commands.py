@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from qkdd.daemon.status import LinkStatus, RelaySnapshot
+from qkdd.daemon.snapshot import RelaySnapshot
+from qkdd.daemon.status import LinkStatus
 from qkdd.net.revocation import read_crls
 from tests.cli.commands import run
 

@@ -15,7 +15,8 @@ from qkdd.base.secret import Secret
 from qkdd.cli.demo.files import ALICE, BOB, SAE_A, SAE_B, RelayFiles, write_pki
 from qkdd.cli.demo.refresh import Refresher, Refreshes
 from qkdd.cli.demo.summary import Watch, summarise
-from qkdd.daemon.status import BlockFacts, LinkStatus
+from qkdd.daemon.snapshot import BlockFacts
+from qkdd.daemon.status import LinkStatus
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.messages import Status
 from qkdd.deliver.request import DecRequest, EncRequest, EpochRequest, StatusRequest

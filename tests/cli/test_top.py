@@ -17,7 +17,7 @@ from rich.console import Console
 from qkdd.cli.__main__ import main
 from qkdd.cli.demo.files import free_ports
 from qkdd.cli.top import screen
-from qkdd.daemon.status import RelaySnapshot
+from qkdd.daemon.snapshot import RelaySnapshot
 from tests.daemon.relay_files import install_psk, relay_file
 from tests.daemon.test_metrics import samples, snapshot
 

@@ -11,7 +11,8 @@ from qkdd.cli.trunk.screen import screen
 from qkdd.cli.trunk.summary import Summary, summarise
 from qkdd.cli.trunk.watch import Watch
 from qkdd.daemon.lane_status import LaneSnapshot
-from qkdd.daemon.status import BlockFacts, LinkStatus, RelaySnapshot
+from qkdd.daemon.snapshot import BlockFacts, RelaySnapshot
+from qkdd.daemon.status import LinkStatus
 from qkdd.network.laid_out import lay_out
 from tests.cli.test_demo import a_block
 from tests.network.networks import CHAIN, network_of

@@ -17,7 +17,7 @@ import trio
 from qkdd.config import load, mistakes
 from qkdd.daemon.lane_metrics import LANE_STATES
 from qkdd.daemon.metrics import CONTENT_TYPE, PATH, STATES, metrics_text
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
 from qkdd.deliver.tally import Tally
 from qkdd.net.plain_http import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, serve_page
 from tests.daemon.relay_files import relay_file

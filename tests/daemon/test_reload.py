@@ -10,7 +10,8 @@ import trio
 
 from qkdd.config import Relay, load
 from qkdd.daemon.reload import differences, may_change
-from qkdd.daemon.status import MAX_WORD_BYTES, Answer, RelaySnapshot, serve_status
+from qkdd.daemon.snapshot import RelaySnapshot
+from qkdd.daemon.status_socket import MAX_WORD_BYTES, Answer, serve_status
 from tests.daemon.relay_files import relay_file
 from tests.daemon.test_metrics import snapshot
 

@@ -9,16 +9,9 @@ import msgspec
 import pytest
 import trio
 
-from qkdd.daemon.status import (
-    RATE_WINDOW_S,
-    STALE_S,
-    BlockFacts,
-    LinkSnapshot,
-    LinkStatus,
-    RelaySnapshot,
-    read_snapshot,
-    serve_status,
-)
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot, RelaySnapshot, read_snapshot
+from qkdd.daemon.status import RATE_WINDOW_S, STALE_S, LinkStatus
+from qkdd.daemon.status_socket import serve_status
 
 
 def block(number: int, *, n_secret: int = 1_000, seconds: float = 16.0) -> BlockFacts:

@@ -5,7 +5,7 @@ import msgspec
 import trio
 from trio.testing import MockClock
 
-from qkdd.daemon.status import RelaySnapshot, read_snapshot
+from qkdd.daemon.snapshot import RelaySnapshot, read_snapshot
 from qkdd.deliver.errors import HttpError
 from qkdd.deliver.request import EncRequest, parse_request
 from qkdd.deliver.settings import DeliverySettings, Sae

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from qkdd.cli.status import ask
-from qkdd.daemon.status import Answer
+from qkdd.daemon.status_socket import Answer
 from tests.secrecy import injected, witness
 from tests.secrecy.haystack import files, memory, search
 from tests.secrecy.needles import Needle, of_bytes

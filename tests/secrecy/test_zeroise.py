@@ -14,7 +14,7 @@ import trio
 from qkdd.cli.demo.files import ALICE, BOB, SAE_A
 from qkdd.cli.status import ask
 from qkdd.config import load
-from qkdd.daemon.status import Answer
+from qkdd.daemon.status_socket import Answer
 from qkdd.daemon.zeroise import key_files
 from qkdd.keys.destroy import destroy_file
 from tests.secrecy import linger

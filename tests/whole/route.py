@@ -34,7 +34,7 @@ from qkdd.cli.demo.files import (
 from qkdd.cli.demo.processes import Child, ask_status, start, start_lab
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
 from qkdd.keys.lane_seal import Kind, Shelf
 from qkdd.keys.store import KeyStore
 from qkdd.net.pki import Authority

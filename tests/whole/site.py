@@ -22,7 +22,7 @@ from qkdd.cli.demo.files import (
     write_relays,
 )
 from qkdd.cli.demo.processes import Child, ask_status, start, start_lab
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
 
 SHORT_BLOCKS = "\n[links.light]\nramp_frames = [20]\n"
 """Blocks of 2 s, for every block of a run: the shortest round number that makes key at 50 km."""

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from qkdd.cli.demo.files import ALICE, BOB, SAE_A, SAE_B
-from qkdd.daemon.status import LinkSnapshot
+from qkdd.daemon.snapshot import LinkSnapshot
 from qkdd.net.framing import HEADER
 from tests.chaos.proxy import ChaosProxy
 from tests.chaos.weather import CALM, Direction, Weather

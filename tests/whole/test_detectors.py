@@ -7,7 +7,7 @@ import pytest
 from drivers.sim.config import Attack
 from drivers.sim.control import AttackOrder, FaultOrder, Order, ask
 from qkdd.cli.demo.files import LINK
-from qkdd.daemon.status import LinkSnapshot
+from qkdd.daemon.snapshot import LinkSnapshot
 from tests.whole.site import Site, open_site
 from tests.whole.stock import install_psk
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from qkdd.cli.demo.files import ALICE, BOB
-from qkdd.daemon.status import LinkSnapshot
+from qkdd.daemon.snapshot import LinkSnapshot
 from qkdd.net.pki import Authority
 from tests.whole.site import UP, open_site
 from tests.whole.stock import install_psk

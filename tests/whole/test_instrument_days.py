@@ -8,7 +8,7 @@ import pytest
 from drivers.sim.control import FaultOrder, ask
 from drivers.sim.mishaps import FaultKind
 from qkdd.cli.demo.files import ALICE, BOB, LINK
-from qkdd.daemon.status import LinkSnapshot
+from qkdd.daemon.snapshot import LinkSnapshot
 from tests.whole.agreement import stores_agree
 from tests.whole.site import Site, open_site
 from tests.whole.stock import install_psk

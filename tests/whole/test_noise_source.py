@@ -8,7 +8,7 @@ import pytest
 from drivers.sim.control import FaultOrder, ask
 from qkdd.cli.demo.files import BOB
 from qkdd.cli.demo.processes import ask_status
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
 from tests.whole.site import Site, open_site
 from tests.whole.stock import install_psk
 

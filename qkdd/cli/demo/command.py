@@ -24,7 +24,7 @@ from qkdd.cli.demo.processes import Child, ProcessDied, ask_status, start, start
 from qkdd.cli.demo.refresh import Refresher
 from qkdd.cli.demo.summary import Summary, Watch, summarise
 from qkdd.cli.demo.telling import Teller
-from qkdd.daemon.status import LinkSnapshot, read_snapshot
+from qkdd.daemon.snapshot import LinkSnapshot, read_snapshot
 
 POLL_S = 0.25
 ATTACKS = ("intercept-resend",)

@@ -37,15 +37,19 @@ class Child:
         self.usage = Usage(0.0, 0.0)
 
     def measure(self) -> None:
-        """Read CPU time and the highest resident memory, as long as it lives."""
+        """Read CPU time and the highest resident memory, as long as it lives.
+
+        One that has ended, but was not waited for yet, has no memory: its last figures stay.
+        """
         try:
             stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
             return
         ticks = int(stat[11]) + int(stat[12])
-        peak_kb = int(status.partition("VmHWM:")[2].split()[0])
-        self.usage = Usage(ticks / os.sysconf("SC_CLK_TCK"), peak_kb / 1024)
+        peak_kb = status.partition("VmHWM:")[2].split()[:1]
+        if peak_kb:
+            self.usage = Usage(ticks / os.sysconf("SC_CLK_TCK"), int(peak_kb[0]) / 1024)
 
     def check(self) -> None:
         """Raise ProcessDied, with the end of its log, if it is gone."""

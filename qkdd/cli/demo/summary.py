@@ -7,7 +7,7 @@ import msgspec
 
 from qkdd.cli.demo.processes import Child, Usage
 from qkdd.cli.demo.refresh import Refreshes
-from qkdd.daemon.status import BlockFacts, LinkSnapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot
 
 FULL_BLOCKS_WANTED = 4
 

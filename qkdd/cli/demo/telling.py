@@ -7,7 +7,7 @@ from rich.console import Console
 
 from qkdd.cli.demo.refresh import Refreshes
 from qkdd.cli.demo.summary import Summary
-from qkdd.daemon.status import BlockFacts, LinkSnapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot
 
 KEY_LINE_EVERY = 10
 

@@ -15,7 +15,7 @@ from qkdd.cli.failure import reason
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load, mistakes
 from qkdd.daemon.kernels import kernel_backends
-from qkdd.daemon.status import RelaySnapshot, read_snapshot
+from qkdd.daemon.snapshot import RelaySnapshot, read_snapshot
 
 
 @click.command(short_help="Examine relay, files and host; each fault with its cure.")

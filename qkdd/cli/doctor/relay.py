@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from qkdd.cli.doctor.finding import Finding, ok, trouble, warning
 from qkdd.daemon.kernels import TWIN
-from qkdd.daemon.status import LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
 
 WARN_HOURS, MIN_HOURS = 2.0, 0.25
 REASONS = 'docs/operating.md, "States of a link"'

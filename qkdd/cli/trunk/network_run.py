@@ -16,7 +16,7 @@ from qkdd.cli.trunk.site import Site, spread, write_secrets
 from qkdd.cli.trunk.summary import Summary, summarise
 from qkdd.cli.trunk.telling import Teller
 from qkdd.cli.trunk.watch import Watch
-from qkdd.daemon.status import RelaySnapshot, read_snapshot
+from qkdd.daemon.snapshot import RelaySnapshot, read_snapshot
 from qkdd.daemon.supervise import reasons
 
 POLL_S = 1.0

@@ -7,7 +7,7 @@ import msgspec
 from qkdd.cli.trunk.chaos import Outage
 from qkdd.cli.trunk.processes import KindUsage
 from qkdd.cli.trunk.watch import Watch, WatchedLane, WatchedLink
-from qkdd.daemon.status import LinkSnapshot
+from qkdd.daemon.snapshot import LinkSnapshot
 
 
 class LinkSummary(msgspec.Struct, frozen=True, kw_only=True):

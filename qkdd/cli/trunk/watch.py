@@ -7,7 +7,7 @@ import trio
 
 from qkdd.cli.trunk.application import Tally
 from qkdd.daemon.lane_status import LaneSnapshot
-from qkdd.daemon.status import BlockFacts, LinkSnapshot, RelaySnapshot
+from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.network.laid_out import LaidLane, LaidLink, LaidOut
 
 
