@@ -23,12 +23,12 @@ from qkdd.daemon.key_rooms import KeyRooms, key_rooms
 from qkdd.daemon.lane_desk import LaneDesk
 from qkdd.daemon.lanes import Lanes
 from qkdd.daemon.link import LinkService
+from qkdd.daemon.link_end import LinkEnd
 from qkdd.daemon.overview import LinkAccount, gather, relay_snapshot
 from qkdd.daemon.reception import Reception
 from qkdd.daemon.reload import Reloader, trust_files
 from qkdd.daemon.secret_files import BOARD_KEY_BYTES, MASTER_KEY_BYTES, read_secret
 from qkdd.daemon.service_manager import NOBODY, ServiceManager
-from qkdd.daemon.session import LinkEnd
 from qkdd.daemon.snapshot import RelaySnapshot
 from qkdd.daemon.status import LinkStatus, in_one_line
 from qkdd.daemon.status_socket import serve_status

@@ -11,7 +11,8 @@ from qkdd.base.errors import LinkLost, OutOfKey, PeerError, SecurityAlarm, Store
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, host_and_port
-from qkdd.daemon.session import LinkEnd, run_session
+from qkdd.daemon.link_end import LinkEnd
+from qkdd.daemon.session import run_session
 from qkdd.daemon.supervise import supervise
 from qkdd.daemon.turnover import Terms
 from qkdd.keys.messages import AuthMarks, StoreState

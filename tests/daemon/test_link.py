@@ -11,7 +11,7 @@ from qkdd.base.ids import NodeId
 from qkdd.config import Link
 from qkdd.daemon import link
 from qkdd.daemon.link import VANISHED_S, LinkService
-from qkdd.daemon.session import LinkEnd
+from qkdd.daemon.link_end import LinkEnd
 from qkdd.daemon.status import LinkStatus
 from qkdd.net.pki import Authority, Issued
 from qkdd.net.tls import dial_tls, dialling_context

@@ -13,8 +13,8 @@ from qkdd.base.ids import LinkId
 from qkdd.base.secret import Secret
 from qkdd.daemon import session
 from qkdd.daemon.distil import Committer, Work
+from qkdd.daemon.link_end import LinkEnd
 from qkdd.daemon.mailbox import Mailbox
-from qkdd.daemon.session import LinkEnd
 from qkdd.net.peer import PeerSession
 from tests.secrecy import witness
 
@@ -67,5 +67,5 @@ def run(mode: str, notes: str, keys: str, config: str) -> None:
             index += 1
             await trio.sleep(EVERY_S)
 
-    session._alice = session._bob = blocks
+    session.run_alice = session.run_bob = blocks
     witness.run(mode, Path(notes), config)
