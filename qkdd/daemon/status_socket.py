@@ -62,7 +62,7 @@ async def serve_status(
         path.unlink(missing_ok=True)
 
 
-async def _word(stream: trio.SocketStream) -> str:
+async def _word(stream: trio.abc.ReceiveStream) -> str:
     """Read to the end of the asker's sentence; one that does not come soon is an empty one."""
     text = b""
     with trio.move_on_after(WORD_TIMEOUT_S):

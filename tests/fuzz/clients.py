@@ -5,6 +5,7 @@ import msgspec
 import trio
 from trio.testing import MockClock
 
+from qkdd.daemon import status_socket
 from qkdd.daemon.snapshot import RelaySnapshot, read_snapshot
 from qkdd.deliver.errors import HttpError
 from qkdd.deliver.request import EncRequest, parse_request
@@ -201,6 +202,22 @@ def status_json() -> Target:
     return Target("status-json", "client", (msgspec.json.encode(empty),), feed, "json")
 
 
+def status_word() -> Target:
+    """What a relay reads on its status socket: one of its commands, or words it does not know."""
+
+    async def read(data: bytes) -> str:
+        return await status_socket._word(Wire(data))
+
+    def feed(data: bytes) -> bool:
+        word = trio.run(read, data, clock=MockClock(autojump_threshold=0))
+        assert len(word) < 2 * status_socket.MAX_WORD_BYTES
+        return word in COMMANDS
+
+    seeds = tuple(one.encode() for one in COMMANDS)
+    return Target("status-word", "client", seeds, feed, "text", slow=True)
+
+
+COMMANDS = ("reload", "zeroise")
 FIELDS = msgspec.structs.fields(RelaySnapshot)
 
 
@@ -214,4 +231,11 @@ def _plain(field: msgspec.structs.FieldInfo) -> object:
 
 
 def targets() -> list[Target]:
-    return [request_target(), *request_bodies(), https_requests(), metrics_page(), status_json()]
+    return [
+        request_target(),
+        *request_bodies(),
+        https_requests(),
+        metrics_page(),
+        status_json(),
+        status_word(),
+    ]
