@@ -48,6 +48,7 @@ class LinkService:
         self._link = LinkId(end.config.name)
         self._trust = trust
         self._state: StoreState | None = None
+        self._uncalled = f"nobody has called at {end.config.listen} yet"
 
     def offer(self, terms: Terms) -> bool:
         """Go over to these once the peer has them too; return whether there is anything to do."""
@@ -78,6 +79,7 @@ class LinkService:
         host, port = host_and_port(self._config.listen)
         (listener,) = await trio.open_tcp_listeners(port, host=host)
         async with listener:
+            self._end.status.enter("down", self._uncalled)
             task_status.started()
             await self._supervised(lambda: self._accept(listener))
 
@@ -134,7 +136,7 @@ class LinkService:
             except (LinkLost, PeerError, OSError, trio.TooSlowError) as error:
                 reason = str(error) or f"no handshake within {OPEN_TIMEOUT_S:g} s"
                 log.warning("stranger turned away", link=self._link, reason=reason)
-                if isinstance(error, PeerError) or self._end.status.reason is None:
+                if isinstance(error, PeerError) or self._end.status.reason == self._uncalled:
                     self._end.status.enter("down", f"turned away: {reason}")  # maybe the neighbour
             else:
                 if node == self._config.peer and not found:

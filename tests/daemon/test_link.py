@@ -1,6 +1,7 @@
 """The way to the neighbour: one that vanishes is noticed, one that stalls leaves nothing behind."""
 
 import datetime
+import os
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from qkdd.daemon import link
 from qkdd.daemon.link import VANISHED_S, LinkService
 from qkdd.daemon.link_end import LinkEnd
 from qkdd.daemon.status import LinkStatus
+from qkdd.daemon.turnover import Terms, Turnover
 from qkdd.net.pki import Authority, Issued
 from qkdd.net.tls import dial_tls, dialling_context
 from qkdd.net.tls_stream import TlsStream
@@ -69,6 +71,9 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.config = CONFIG
         self.status = LinkStatus(name="a-b", peer="b", role="receiver")
+        self.board_key = None
+        self.entropy = os.urandom
+        self.turnover = Turnover(cast("Terms", None))
         self.authority = Authority.open_or_create(folder, now=NOW, days=1)
         self.contexts = {
             name: self._files(self.authority.issue_node(name, now=NOW, days=1)) for name in "abc"
@@ -87,6 +92,17 @@ class Site:
         return await dial_tls(raw, dialling_context(*self.contexts[name]), expected=NodeId("a"))
 
 
+async def test_an_end_that_listens_says_whether_anybody_has_called(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(site.service.run)
+        assert (site.status.state, site.status.reason) == (
+            "down",
+            "nobody has called at 127.0.0.1:0 yet",
+        )
+        nursery.cancel_scope.cancel()
+
+
 async def test_strangers_at_the_door_hold_nobody_up(tmp_path: Path) -> None:
     site = Site(tmp_path)
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -99,6 +115,7 @@ async def test_strangers_at_the_door_hold_nobody_up(tmp_path: Path) -> None:
             found.append(await site.service._peer_at(listener))
             opened.set()
 
+        site.status.enter("down", site.service._uncalled)
         nursery.start_soon(door)
         with trio.fail_after(5):
             silent = await trio.open_tcp_stream(*address)
@@ -112,5 +129,6 @@ async def test_strangers_at_the_door_hold_nobody_up(tmp_path: Path) -> None:
             await peer.send_all(b"hello")
             assert await found[0].receive_some() == b"hello"
             assert await silent.receive_some() == b""
+        assert "turned away" in str(site.status.reason)
         for stream in (silent, noisy, other, peer, found[0]):
             await trio.aclose_forcefully(stream)
