@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from typing import get_args, get_type_hints
 
 import trio
 
@@ -13,19 +14,8 @@ from qkdd.cli.demo.files import ALICE, LINK
 
 ATTACK_S = 14.0
 """Two blocks at least are attacked from their first pulse to their last."""
-STOPS_KEY = (
-    "intercept-resend",
-    "photon-number-splitting",
-    "blinding-naive",
-    "blinding-careful",
-    "time-shift",
-    "after-gate",
-    "dead-time",
-    "laser-seeding",
-    "intensity-drift",
-    "qrng-bias",
-)
-"""At full strength: docs/security.md, "Monitors of the receiver"."""
+STOPS_KEY: tuple[str, ...] = get_args(get_type_hints(Attack)["kind"])
+"""All of them do, at full strength: docs/security.md, "Monitors of the receiver"."""
 SMALL_KICK_RAD, LARGE_KICK_RAD = (0.1, 0.3), (0.8, 3.1)
 
 

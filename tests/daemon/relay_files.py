@@ -12,7 +12,9 @@ from qkdd.net.pki import Authority
 NOW = datetime.datetime.now(datetime.UTC)
 
 
-def relay_file(folder: Path, *, more: str = "", days: int = 365) -> Path:
+def relay_file(
+    folder: Path, *, more: str = "", days: int = 365, delivery: str = "127.0.0.1:0"
+) -> Path:
     """Write a receiver's configuration with certificates that last ``days`` and a master key."""
     authority = Authority.open_or_create(folder, now=NOW, days=days)
     authority.issue_node("a", now=NOW, days=days)
@@ -31,7 +33,7 @@ path = "a.db"
 master_key = "master.key"
 
 [delivery]
-listen = "127.0.0.1:0"
+listen = "{delivery}"
 {more}
 [[links]]
 name = "a-b"

@@ -1,7 +1,5 @@
 """The daemon's start says what is wrong, and a store in trouble for a moment does not end it."""
 
-import datetime
-import os
 import socket
 import subprocess
 import sys
@@ -10,38 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from qkdd.cli.__main__ import main
-from qkdd.net.pki import Authority
-
-NOW = datetime.datetime.now(datetime.UTC)
-
-
-def relay_file(folder: Path, *, delivery: str = "127.0.0.1:0") -> Path:
-    Authority.open_or_create(folder, now=NOW, days=1).issue_node("a", now=NOW, days=1)
-    (folder / "master.key").write_bytes(os.urandom(32))
-    (folder / "master.key").chmod(0o600)
-    config = folder / "a.toml"
-    config.write_text(f"""
-[node]
-id = "a"
-certificate = "a.pem"
-key = "a.key"
-ca = "ca.pem"
-
-[store]
-path = "a.db"
-master_key = "master.key"
-
-[delivery]
-listen = "{delivery}"
-
-[[links]]
-name = "a-b"
-peer = "b"
-role = "receiver"
-connect = "127.0.0.1:9"
-receiver.tagger = {{ model = "s15-tdc1", resource = "tcp://127.0.0.1:9" }}
-""")
-    return config
+from tests.daemon.relay_files import relay_file
 
 
 def qkdd(*words: str) -> "subprocess.CompletedProcess[str]":

@@ -11,6 +11,7 @@ import trio
 
 from qkdd.base.errors import QkdError
 from qkdd.base.light import LightPlan
+from qkdd.cli import run_options
 from qkdd.cli.demo.files import (
     LINK,
     Experiment,
@@ -51,13 +52,7 @@ class AttackType(click.ParamType[tuple[str, float]]):
 
 
 @click.command(short_help="Run two relays and a simulated link on this machine.")
-@click.option(
-    "--seconds",
-    default=120.0,
-    show_default=True,
-    type=click.FloatRange(5, 1e7),
-    help="How long it goes on.",
-)
+@run_options.seconds
 @click.option(
     "--km",
     default=50.0,
@@ -80,14 +75,9 @@ class AttackType(click.ParamType[tuple[str, float]]):
     help="Of the simulated laboratory.",
 )
 @click.option("--attack", type=AttackType(), help="intercept-resend[:FRACTION of the pulses]")
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where everything is written; a new folder in /tmp otherwise.",
-)
+@run_options.folder
 @click.option("--keep", is_flag=True, help="Leave everything running at the end.")
-@click.option("--json", "as_json", is_flag=True, help="Progress on stderr, the summary as JSON.")
+@run_options.as_json
 def demo(
     seconds: float,
     km: float,

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from qkdd.base.errors import ConfigError, QkdError
+from qkdd.cli import run_options
 from qkdd.cli.trunk.chaos import KINDS
 from qkdd.cli.trunk.network_run import NetworkRun
 from qkdd.cli.trunk.site import MAX_SOCKET_PATH, Site
@@ -21,13 +22,7 @@ from qkdd.network.read import load
 @click.command(short_help="Run a whole network on this machine.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--relays", type=click.IntRange(2), help="Only the first so many nodes of FILE.")
-@click.option(
-    "--seconds",
-    default=120.0,
-    show_default=True,
-    type=click.FloatRange(5, 1e7),
-    help="How long it goes on.",
-)
+@run_options.seconds
 @click.option(
     "--labs", default=2, show_default=True, type=click.IntRange(1, 64), help="Laboratory processes."
 )
@@ -39,14 +34,9 @@ from qkdd.network.read import load
     type=int,
     help="The same one gives the same outages.",
 )
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where everything is written; a new folder in /tmp otherwise.",
-)
+@run_options.folder
 @click.option("--keep", is_flag=True, help="Leave relays and laboratories running at the end.")
-@click.option("--json", "as_json", is_flag=True, help="Progress on stderr, the summary as JSON.")
+@run_options.as_json
 def trunk(
     file: Path,
     relays: int | None,
