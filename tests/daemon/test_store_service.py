@@ -21,6 +21,8 @@ class Log:
         self.failing: Exception | None = None
         self.hold = Event()
         self.hold.set()
+        self.inside = Event()
+        """An operation has begun."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -34,6 +36,7 @@ class Log:
 def note(what: str, result: int = 0) -> Callable[[KeyStore], int]:
     def operation(store: KeyStore) -> int:
         log = cast("Log", store)
+        log.inside.set()
         log.hold.wait()
         log.events.append(what)
         return result
@@ -64,7 +67,7 @@ async def test_what_waits_while_one_commits_shares_the_next_commit() -> None:
     async with serving(log) as service, trio.open_nursery() as nursery:
         log.hold.clear()
         nursery.start_soon(service.do, note("first"))
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(log.inside.wait)
         for name in "abc":
             nursery.start_soon(service.do, note(name))
             await trio.testing.wait_all_tasks_blocked()
@@ -101,7 +104,7 @@ async def test_a_refused_operation_is_told_to_its_caller_alone() -> None:
     async with serving(log) as service, trio.open_nursery() as nursery:
         log.hold.clear()
         nursery.start_soon(service.do, note("first"))
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(log.inside.wait)
 
         async def refused() -> None:
             with pytest.raises(OutOfKey):
@@ -138,7 +141,7 @@ async def test_an_operation_alone_has_no_group_around_it_and_keeps_its_place() -
     async with serving(log) as service, trio.open_nursery() as nursery:
         log.hold.clear()
         nursery.start_soon(service.do, note("first"))
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(log.inside.wait)
         for ask, name in ((service.do, "a"), (service.alone, "pad"), (service.do, "b")):
             nursery.start_soon(ask, note(name))
             await trio.testing.wait_all_tasks_blocked()
