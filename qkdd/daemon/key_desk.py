@@ -1,7 +1,7 @@
 """The keys of one link during one session: what the two stores say to each other."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from qkdd.base.ids import BlockNo, LinkId, SaeId
 from qkdd.base.secret import Secret
 from qkdd.daemon.beat import next_beat
 from qkdd.daemon.block_commit import BlockCommits
-from qkdd.daemon.key_turn import Turn, Wanted, take_turn
+from qkdd.daemon.key_turn import Outcome, Stocking, Turn, Wanted, take_turn
 from qkdd.daemon.mailbox import Mailbox, all_waiting
 from qkdd.daemon.order_desk import OrderDesk
 from qkdd.daemon.store_service import StoreService
@@ -75,7 +75,9 @@ class KeyDesk:
         self._mailbox = mailbox
         self._say, self._said = trio.open_memory_channel[msgspec.Struct](float("inf"))
         self._agreed = trio.Event()
-        self._orders = OrderDesk(link, store, self._queue)
+        self._orders = OrderDesk(
+            link, store, self._queue, self._finish, store.settings.max_keys_per_request
+        )
         self._commits = BlockCommits(link, store, self._queue)
         self._over = False
         self._states = StateGatherer()
@@ -127,13 +129,16 @@ class KeyDesk:
 
     async def _carry_out(self, messages: Sequence[Message]) -> None:
         """Whatever has come shares one commit, with the deliveries that waited for it."""
-        ready = self._orders.answered(messages)
+        answered = self._orders.answered(messages)
+        ready = [wanted for wanted in answered if not isinstance(wanted, Stocking)]
         now_s = int(time.time())
         try:
             turn = await self._store.do(
                 lambda store: take_turn(store, self._link, messages, ready, now_s),
                 then=self._turned,
             )
+            if turn.error is None:
+                self._orders.stocked(one for one in answered if isinstance(one, Stocking))
         except QkdError as error:
             for wanted in ready:
                 wanted.finish(error)
@@ -148,9 +153,14 @@ class KeyDesk:
 
     def _turned(self, turn: Turn) -> None:
         self._queue(turn.answers)
-        for wanted, outcome in turn.delivered:
+        self._finish(turn.delivered)
+
+    def _finish(self, delivered: Iterable[tuple[Wanted, Outcome]]) -> None:
+        damages: set[DamagedBlock] = set()
+        for wanted, outcome in delivered:
             wanted.finish(outcome)
-        for damage in {one for _, one in turn.delivered if isinstance(one, DamagedBlock)}:
+            damages |= {outcome} if isinstance(outcome, DamagedBlock) else set()
+        for damage in damages:
             self._tell_damage(damage)
 
     def _queue(self, messages: Sequence[msgspec.Struct]) -> None:
@@ -170,6 +180,7 @@ class KeyDesk:
 
     async def _confirm_some(self) -> int:
         """Tell the fates of up to CONFIRM_BATCH keys; return of how many."""
+        self._orders.burn_idle()
         message = await self._store.do(
             lambda store: store.confirmations(self._link),
             then=lambda message: self._queue([message] if message is not None else []),
@@ -211,8 +222,13 @@ class KeyDesk:
         master: SaeId,
         slaves: Sequence[SaeId],
         local_slaves: Sequence[SaeId],
+        *,
+        ahead: bool = False,
     ) -> list[tuple[UUID, Secret]]:
         """Reserve, have the peer hold, deliver: the master's copies.
+
+        ``ahead``: the first two may be done for a few keys at once before they are asked for, see
+        :mod:`qkdd.daemon.ahead`.
 
         Raises
         ------
@@ -224,7 +240,7 @@ class KeyDesk:
         if not self.up:
             raise LinkLost(f"link {self._link} is not connected")
         order = Order(number, size_bits // 8, master, tuple(slaves), tuple(local_slaves))
-        keys = await self._delivered(wanted := self._orders.add(order))
+        keys = await self._delivered(wanted := self._orders.add(order, ahead=ahead))
         return list(zip(wanted.key_ids, keys, strict=True))
 
     async def _delivered(self, wanted: Wanted) -> list[Secret]:

@@ -144,6 +144,7 @@ class KeyOffice:
                 SaeId(request.master),
                 [SaeId(sae) for sae, home in homes.items() if home == peer],
                 [SaeId(sae) for sae, home in homes.items() if home == self._node],
+                ahead=not self._rations.keep_stock,
             )
         except OutOfKey as error:
             raise await self._rations.shortage(link, request, error) from error

@@ -23,6 +23,8 @@ class Wanted(Waiting[Order, list[Secret]]):
         super().__init__(order, _wipe)
         self.key_ids: tuple[UUID, ...] = ()
         self.in_work = False
+        self.refused: set[bytes] = set()
+        """Names of keys that the peer does not hold."""
         self._missing: set[bytes] = set()
 
     def reserved(self, key_ids: Iterable[UUID]) -> None:
@@ -30,13 +32,23 @@ class Wanted(Waiting[Order, list[Secret]]):
         self.key_ids = tuple(key_ids)
         self._missing = {key_id.bytes for key_id in self.key_ids}
 
-    def peer_answered(self, key_id: bytes) -> bool:
+    def peer_answered(self, key_id: bytes, *, held: bool) -> bool:
         """Note an answer; return whether it is the last one."""
         self._missing.discard(key_id)
+        if not held:
+            self.refused.add(key_id)
         if self._missing or self.in_work:
             return False
         self.in_work = True
         return True
+
+
+class Stocking(Wanted):
+    """Keys that nobody has asked for yet: in work as soon as the peer holds them."""
+
+    @property
+    def held_ids(self) -> list[UUID]:
+        return [key_id for key_id in self.key_ids if key_id.bytes not in self.refused]
 
 
 def _wipe(keys: list[Secret]) -> None:
@@ -53,16 +65,17 @@ class Turn:
     error: QkdError | None = None
 
 
-def answered_ids(messages: Sequence[Message]) -> list[bytes]:
-    """Return the key IDs for which the peer answers; a malformed message has none here, for the
-    store refuses it."""
-    ids: list[bytes] = []
+def answered_ids(messages: Sequence[Message]) -> list[tuple[bytes, bool]]:
+    """Return the key IDs for which the peer answers, and whether it holds them; a malformed message
+    has none here, for the store refuses it."""
+    ids: list[tuple[bytes, bool]] = []
     for message in messages:
         if isinstance(message, KeysHeld):
             try:
-                ids += split_ids(message.held) + split_ids(message.refused)
+                held, refused = split_ids(message.held), split_ids(message.refused)
             except ValueError:
                 continue
+            ids += [(key_id, True) for key_id in held] + [(key_id, False) for key_id in refused]
     return ids
 
 

@@ -30,6 +30,11 @@ class Rations:
         """Go by these settings from now on."""
         self._quotas.take(settings, trio.current_time())
 
+    @property
+    def keep_stock(self) -> bool:
+        """Whether some of the stock is reserved: then nothing may be cut of it ahead."""
+        return self._quotas.keep_stock
+
     def rate_of(self, sae: str) -> float | None:
         return self._quotas.rate_of(sae)
 

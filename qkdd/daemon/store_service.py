@@ -19,6 +19,7 @@ from qkdd.base.errors import StoreError
 from qkdd.base.ids import LinkId
 from qkdd.base.secret import Secret
 from qkdd.keys.layout import Direction
+from qkdd.keys.settings import StoreSettings
 from qkdd.keys.store import KeyStore
 
 T = TypeVar("T")
@@ -88,6 +89,10 @@ class StoreService:
         self._stop = trio.Event()
         self._closed = False
         self._bug: BaseException | None = None
+
+    @property
+    def settings(self) -> StoreSettings:
+        return self._store.settings
 
     async def do(
         self, operation: Callable[[KeyStore], T], *, then: Callable[[T], None] | None = None

@@ -10,14 +10,18 @@ import trio
 from structlog.testing import capture_logs
 
 from qkdd.base.errors import LinkLost, StoreError
+from qkdd.daemon.ahead import IDLE_S, MOST_KEYS
 from qkdd.daemon.order_desk import HELD_TIMEOUT_S
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import HttpError
 from qkdd.deliver.request import DecRequest, EncRequest, StatusRequest
 from qkdd.keys.messages import KeysAnnounced, KeysConfirmed, KeysHeld, split_ids
-from tests.daemon.desk_pair import LINK, DeskEnd, DeskPair, desk_pair, lose
+from tests.daemon.desk_pair import DELIVERY, LINK, DeskEnd, DeskPair, desk_pair, lose
 
 ASKED = EncRequest("alpha", ("beta",), 2, 256)
+ONE = EncRequest("alpha", ("beta",), 1, 256)
+OFTEN = 20
+"""Requests one after another, on a clock that hardly moves: a high rate."""
 
 
 async def fetch(end: DeskEnd, keys: list[DeliveredKey]) -> list[bytes]:
@@ -243,3 +247,89 @@ async def test_bit_rot_is_an_alarm_costs_its_block_at_both_ends_and_the_next_one
         keys = list(await pair.alice.office.new_keys(ASKED))
         assert await fetch(pair.bob, keys) == [bytes(one.key.reveal()) for one in keys]
         await settled(pair)
+
+
+async def ask_often(pair: DeskPair) -> None:
+    """Ask one by one, so that keys are cut ahead."""
+    for _ in range(OFTEN):
+        assert len(await pair.alice.office.new_keys(ONE)) == 1
+    await trio.sleep(0.01)
+
+
+async def test_for_those_who_ask_often_the_peer_holds_keys_before_they_ask(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        await ask_often(pair)
+        pair.bob.meddle = lose(KeysHeld)  # whoever asks for his key alone now is kept waiting
+        keys = list(await pair.alice.office.new_keys(ONE))
+        assert await fetch(pair.bob, keys) == [bytes(one.key.reveal()) for one in keys]
+        assert pair.alice.account().delivered == (OFTEN + 1) * 256
+
+
+async def test_keys_cut_ahead_that_nobody_comes_for_are_burned_at_both_ends(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        before = pair.alice.account()
+        await ask_often(pair)
+        n_bits = pair.alice.account().reserved - before.reserved
+        assert 0 < n_bits <= MOST_KEYS * 256
+        await trio.sleep(IDLE_S + 3)
+        await settled(pair)
+        after = pair.alice.account()
+        assert (after.reserved, after.burned - before.burned) == (before.reserved, n_bits)
+        assert after.delivered == OFTEN * 256
+
+
+async def test_keys_cut_ahead_are_burned_with_the_session_and_never_given_in_the_next(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair:
+        async with pair.session():
+            await pair.block()
+            await ask_often(pair)
+        async with pair.session():
+            (key,) = await pair.alice.office.new_keys(ONE)
+            await settled(pair)
+            account = pair.alice.account()
+            assert account.delivered == (OFTEN + 1) * 256
+            assert account.burned > 0
+            assert await fetch(pair.bob, [key]) == [bytes(key.key.reveal())]
+
+
+async def test_a_key_cut_ahead_that_the_peer_refuses_is_given_to_nobody(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    """The peer refuses the last of those that are cut ahead; all that are given are good."""
+
+    def refuse_one(message: msgspec.Struct) -> msgspec.Struct:
+        if isinstance(message, KeysHeld) and len(message.held) > 16:
+            return KeysHeld(held=message.held[:-16], refused=message.held[-16:])
+        return message
+
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        pair.bob.meddle = refuse_one
+        await ask_often(pair)
+        await ask_often(pair)
+        account = pair.alice.account()
+        assert account.delivered == 2 * OFTEN * 256
+        assert account.burned > 0
+
+
+async def test_nothing_is_cut_ahead_of_a_stock_that_is_reserved_for_others(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        saes = tuple(
+            msgspec.structs.replace(sae, reserved_bits_per_s=1.0 if sae.id == "anna" else 0.0)
+            for sae in DELIVERY.saes
+        )
+        pair.alice.office.take(msgspec.structs.replace(DELIVERY, saes=saes))
+        before = pair.alice.account()
+        await ask_often(pair)
+        assert pair.alice.account().reserved == before.reserved

@@ -95,9 +95,11 @@ async def test_a_request_that_cannot_be_delivered_leaves_the_others_their_keys(
 async def test_a_request_is_in_work_once_the_peer_answered_for_its_last_key() -> None:
     ids = [uuid4() for _ in range(3)]
     wanted = wanted_keys(ids)
-    answers = [wanted.peer_answered(one.bytes) for one in (ids[2], ids[0], ids[0], ids[1], ids[1])]
+    order = (ids[2], ids[0], ids[0], ids[1], ids[1])
+    answers = [wanted.peer_answered(one.bytes, held=one is not ids[0]) for one in order]
     assert answers == [False, False, False, True, False]
     assert wanted.in_work
+    assert wanted.refused == {ids[0].bytes}
 
 
 async def test_keys_that_come_after_the_request_was_given_up_are_wiped() -> None:
@@ -122,4 +124,5 @@ async def test_the_first_word_on_a_delivery_counts() -> None:
 def test_malformed_answers_answer_for_nobody() -> None:
     name = UUID(int=7).bytes
     assert answered_ids([KeysHeld(held=name + b"x", refused=b"")]) == []
-    assert answered_ids([KeysHeld(held=b"", refused=name)]) == [name]
+    assert answered_ids([KeysHeld(held=b"", refused=name)]) == [(name, False)]
+    assert answered_ids([KeysHeld(held=name, refused=b"")]) == [(name, True)]
