@@ -46,8 +46,6 @@ ALIGN_TIMEOUT_S = 1200.0
 """From nine turns of the fibre in ten the feedback loop takes less than three minutes, from a few
 five (docs/operating.md); with less light, a quarter of an hour."""
 REPORT_FRAMES = 10
-INLINE_TAGS = 1 << 16
-"""More than a tagger's pause brings. It takes the loop some 3 ms."""
 
 
 class BobLight:
@@ -158,8 +156,8 @@ class BobLight:
             await self._lose(f"the polarisation was not aligned within {ALIGN_TIMEOUT_S:g} s")
 
     async def _feed(self, tags: TagBlock) -> tuple[Event, ...]:
-        """Off the loop what may take long: a hunt, and a backlog of tags."""
-        if self._receiver.hunting or tags.times_ps.size > INLINE_TAGS:
+        """Off the loop what may take long: a hunt in light, and a backlog of tags."""
+        if self._receiver.takes_long(tags):
             return await trio.to_thread.run_sync(self._receiver.feed, tags)
         return self._receiver.feed(tags)
 

@@ -15,7 +15,7 @@ from qkdd.frames.buffer import TagBuffer
 from qkdd.frames.clock import PulseClock
 from qkdd.frames.events import ClockFound, FrameStartFound, Lost
 from qkdd.frames.settings import FrameSettings
-from qkdd.frames.spectrum import Line, find_line, sharpen
+from qkdd.frames.spectrum import MIN_TAGS, Line, find_line, sharpen
 from qkdd.frames.start import (
     CalibrationStates,
     NoStart,
@@ -31,6 +31,8 @@ WINDOW_PULSES = 1_000_000
 WINDOWS_AFTER = 3
 """Full windows of light behind the one in which it was noticed: at the faintest click rate the
 preamble's first 30 ms hold 600 clicks."""
+
+_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Hunter:
 
     def advance(self, until_ps: int) -> Found | tuple[ClockFound | Lost, ...] | None:
         """Go on with all tags before ``until_ps`` in the buffer; None: not yet."""
+        if self.is_dark():
+            self._pass_over(until_ps // self._window_ps)
         while len(self._buffer):
             if self._lit is None:
                 self._window = max(self._window, int(self._buffer.times_ps[0]) // self._window_ps)
@@ -76,6 +80,22 @@ class Hunter:
                 return self._locate(self._lit)
             self._window += 1
         return None
+
+    def is_dark(self, more_ps: npt.NDArray[np.int64] = _NOTHING) -> bool:
+        """Tell whether there was no light, and with these tags behind the buffer's no window has
+        as many as light would have. To go on then takes no time."""
+        if self._lit is not None:
+            return False
+        times_ps = np.concatenate([self._buffer.times_ps, more_ps])
+        few = MIN_TAGS - 1
+        spans_ps = times_ps[few:] - times_ps[: max(0, times_ps.size - few)]
+        return not np.any(spans_ps < self._window_ps)
+
+    def _pass_over(self, window: int) -> None:
+        """Look at no window before this one, of which one is kept, as :meth:`_look` does."""
+        if window > self._window:
+            self._window = window
+            self._buffer.drop(self._buffer.before((window - 1) * self._window_ps))
 
     def _rows(self, begin_ps: int, last: int) -> slice:
         """Return where the buffer holds ``begin_ps`` to the end of window ``last``."""

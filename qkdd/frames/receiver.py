@@ -17,6 +17,8 @@ from qkdd.frames.start import CalibrationStates
 from qkdd.frames.tracker import Tracker
 from qkdd.kernels.assign import NO_DETECTOR, detectors_of
 
+INLINE_TAGS = 1 << 16
+"""More than a tagger's pause brings. To take them up while a run is tracked takes some 3 ms."""
 TAGS_AT_ONCE = 1 << 16
 """A longer TagBlock is taken in pieces: memory does not depend on how the tagger reads."""
 
@@ -56,10 +58,11 @@ class LightReceiver:
         """Hunting or tracking: tags are looked at."""
         return self._hunter is not None or self._tracker is not None
 
-    @property
-    def hunting(self) -> bool:
-        """A feed may take long."""
-        return self._hunter is not None
+    def takes_long(self, tags: TagBlock) -> bool:
+        """Tell whether to feed these may take long, for how many they are or what is sought."""
+        if tags.times_ps.size > INLINE_TAGS:
+            return True
+        return self._hunter is not None and not self._hunter.is_dark(tags.times_ps)
 
     def hunt(self, calibration_states: CalibrationStates) -> None:
         """A new run is about to start: look for it in the tags from now on."""

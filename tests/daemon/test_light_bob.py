@@ -50,6 +50,9 @@ class Bench:
     def active(self) -> bool:
         return self.hunting
 
+    def takes_long(self, _tags: TagBlock) -> bool:
+        return False
+
     def hunt(self, _states: object) -> None:
         self.hunting = True
 

@@ -1,5 +1,7 @@
 """The receiver of the light against synthetic tags: right slots, or no lock at all."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from qkdd.frames.events import (
     FrameStartFound,
     Lost,
 )
+from qkdd.frames.hunter import Hunter
 from qkdd.frames.receiver import LightReceiver
 from qkdd.frames.settings import FrameSettings
 from tests.frames.synthetic_light import CHANNELS, SMALL, Light, states
@@ -170,6 +173,42 @@ def test_one_block_with_the_whole_run_gives_the_same_events() -> None:
     light = Light(seconds=0.16)
     whole = [TagBlock(light.times_ps, light.channels, light.until_ps)]
     assert history(receive(whole)) == history(receive(light.blocks()))
+
+
+def test_only_a_hunt_in_light_and_a_backlog_take_long() -> None:
+    receiver = LightReceiver(SMALL, WIDE, CHANNELS, counter_entropy())
+    dark = Light(seconds=0.5, click_rate=0.0, dark_hz=1_000.0)
+    light = Light(seconds=0.5, click_rate=2e-4)
+    whole = TagBlock(light.times_ps, light.channels, light.until_ps)
+    backlog = TagBlock(np.zeros(1 << 17, np.int64), np.ones(1 << 17, np.uint8), 0)
+    assert not receiver.takes_long(whole)
+    assert receiver.takes_long(backlog)
+    receiver.hunt(states)
+    for block in dark.blocks():
+        assert not receiver.takes_long(block)
+        assert receiver.feed(block) == ()
+    receiver.hunt(states)
+    assert receiver.takes_long(whole)
+
+
+@pytest.mark.parametrize("dark_hz", [400.0, 4_000.0])
+def test_windows_that_cannot_have_light_are_passed_over_as_if_they_had_been_looked_at(
+    monkeypatch: pytest.MonkeyPatch, dark_hz: float
+) -> None:
+    light = Light(seconds=0.12, dark_hz=dark_hz, click_rate=2e-4, pulse0_ps=400_000_000_000)
+    quick = history(receive(light.blocks()))
+    looks: list[int] = []
+
+    def look(self: Hunter, before: Callable[[Hunter], None] = Hunter._look) -> None:
+        looks.append(1)
+        before(self)
+
+    monkeypatch.setattr(Hunter, "_look", look)
+    assert history(receive(light.blocks())) == quick
+    n_quick = len(looks)
+    monkeypatch.setattr(Hunter, "is_dark", lambda *_: False)
+    assert history(receive(light.blocks())) == quick
+    assert n_quick < len(looks) - n_quick - 20
 
 
 def history(events: list[Event]) -> list[object]:
