@@ -9,6 +9,7 @@ it runs, `drivers.timetagger.tdc1_stream` sees what the stream itself can show, 
 overflow shorter than that leaves the times right, and costs only the tags.
 """
 
+import math
 import re
 from typing import Literal
 
@@ -32,12 +33,18 @@ FLUSH_AFTER_S = 0.2
 """Without bytes for so long, a short USB packet is asked for (readevents4a.c)."""
 SILENCE_TIMEOUT_S = 1.0
 """Even in the dark a dummy event comes every 140 ms: after a flush this silence is a fault."""
-PAUSE_S = 0.2
+PAUSE_S = 0.25
 """Between two reads: one that finds the caches cold costs nearly the same whether it brings a tag
-or ten thousand. Shorter while so much comes that it would fill more than half of its room."""
+or ten thousand. Shorter while so much comes that it would fill more than half of its room; else it
+ends with a whole multiple of the loop's clock, when a host does whatever else has its times."""
+EMPTY_PAUSES = 2
+"""So many bring nothing before somebody wakes for the next packet by itself."""
 FEW_BYTES_PER_S = 100
 """At a lower rate there is no pause: dummy events alone, which make 30 bytes a second, are to be
 met as they come, for the sake of `WrapWatch`."""
+MANY_BYTES_PER_S = 10_000
+"""At a higher rate the last word that was read is fresh, too: packets of 512 bytes are filled in
+less than 50 ms. In between it may be nearly as old as a wrap is long, and says nothing."""
 GATHER_BYTES = 1 << 19
 """If more has come, it is taken at once when these have been decoded."""
 TAKE_BYTES = 1 << 17
@@ -69,9 +76,12 @@ class S15Tdc1:
         self._decoder: Tdc1Decoder | None = None
         self._watch = WrapWatch(wrap_s=WRAP_S)
         self._read_s = 0.0
+        self._looked_s = 0.0
+        """When the line was last found empty, or read."""
         self._pause_s = 0.0
         self._received = bytearray()
         self._emptied = False
+        self._is_fresh = True
         self._reading = ExchangeLock()
 
     async def identity(self) -> Identity:
@@ -101,7 +111,7 @@ class S15Tdc1:
         self._received.clear()
         self._decoder = Tdc1Decoder()
         self._watch = WrapWatch(wrap_s=WRAP_S)
-        self._read_s = trio.current_time()
+        self._read_s = self._looked_s = trio.current_time()
         self._pause_s = 0.0
 
     async def read(self) -> TagBlock:
@@ -115,7 +125,7 @@ class S15Tdc1:
                     self._emptied = await self._gather()
                 block = decoder.feed(self._received[:PIECE_BYTES])
                 del self._received[:PIECE_BYTES]
-                if self._emptied and not self._received:
+                if self._emptied and self._is_fresh and not self._received:
                     block = self._compare_clocks(decoder, block)
                 if block.until_ps > before_ps or block.times_ps.size or block.lost:
                     return block
@@ -157,21 +167,36 @@ class S15Tdc1:
 
         A cancel loses no byte.
         """
-        await trio.sleep_until(self._read_s + self._pause_s)
-        # What comes in a pause has room: only what comes after it can be lost.
-        if trio.current_time() - self._read_s > self._pause_s + STALL_S:
-            self._watch.stalled(trio.current_time())
-        empty = self._take_waiting()
-        if not self._received:
+        empty, self._is_fresh = True, False
+        for _ in range(EMPTY_PAUSES if self._pause_s else 1):
+            await trio.sleep_until(self._next_look_s())
+            # What comes in a pause has room: only what comes after it can be lost.
+            if trio.current_time() - self._looked_s > self._pause_s + STALL_S:
+                self._watch.stalled(trio.current_time())
+            self._looked_s = trio.current_time()
+            empty = self._take_waiting()
+            if self._received:
+                break
+        else:
+            self._is_fresh = True
             await self._wait_for_bytes()
             empty = self._take_waiting()
-        since_s = trio.current_time() - self._read_s
-        self._read_s += since_s
+        self._set_pause(empty)
+        return empty
+
+    def _next_look_s(self) -> float:
+        if self._pause_s < PAUSE_S:
+            return self._looked_s + self._pause_s
+        return PAUSE_S * (math.floor(trio.current_time() / PAUSE_S) + 1)
+
+    def _set_pause(self, empty: bool) -> None:
+        self._looked_s = trio.current_time()
+        since_s, self._read_s = self._looked_s - self._read_s, self._looked_s
         n_bytes = len(self._received)
+        self._is_fresh |= n_bytes > MANY_BYTES_PER_S * since_s
         self._pause_s = 0.0
         if empty and n_bytes > FEW_BYTES_PER_S * since_s:
             self._pause_s = min(PAUSE_S, since_s * self._transport.room_bytes / (2 * n_bytes))
-        return empty
 
     async def _wait_for_bytes(self) -> None:
         with trio.move_on_after(FLUSH_AFTER_S):

@@ -1,5 +1,7 @@
 """Conversations with a TDC1: start, stream, flush, stop."""
 
+import math
+
 import numpy as np
 import pytest
 import trio
@@ -296,3 +298,69 @@ async def test_wraps_lost_while_nobody_read_are_counted_on_and_flagged(autojump_
         assert lost.count(True) == 2  # the silence at once, the wraps when the trial is over
         assert abs(blocks[-1].until_ps - end_ps) < 0.1e12
         wire._pieces.clear()
+
+
+async def test_a_faint_stream_is_read_on_whole_quarters_of_a_second(autojump_clock):
+    """When a host has other things to do as well; nobody wakes for a packet of its own."""
+    with expect(*START, counts()) as wire:
+        tagger = S15Tdc1(wire)
+        await tagger.start()
+        times_s = []
+        await trio.sleep(0.1)
+        wire.say(packet(0.1))
+
+        async def talk() -> None:
+            for _ in range(20):
+                await trio.sleep(0.32)
+                wire.say(packet(0.32))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            for _ in range(15):
+                await tagger.read()
+                times_s.append(trio.current_time())
+            nursery.cancel_scope.cancel()
+        assert all(4 * time_s == pytest.approx(round(4 * time_s)) for time_s in times_s[1:])
+        assert np.diff(times_s).max() < 0.51
+        wire._pieces.clear()
+
+
+async def test_the_age_of_a_packet_in_a_faint_stream_is_not_taken_for_a_wrap(autojump_clock):
+    """It is read as soon as it has come at first, and then a quarter of a second later."""
+    with expect(*START, counts()) as wire:
+        tagger = S15Tdc1(wire)
+        await tagger.start()
+        blocks = []
+        await trio.sleep(0.1)
+        wire.say(packet(0.1))
+
+        async def talk(after_s: float) -> None:
+            await trio.sleep_until(math.floor(4 * trio.current_time()) / 4 + after_s)
+            while True:
+                wire.say(packet(0.25))
+                await trio.sleep(0.25)
+
+        async def read_for(seconds: float) -> None:
+            with trio.move_on_after(seconds):
+                while True:
+                    blocks.append(await tagger.read())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk, 0.249)
+            await read_for(5)
+            await trio.sleep(0.6)
+            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk, 0.251)
+            await read_for(6)
+            nursery.cancel_scope.cancel()
+        assert sum(block.times_ps.size for block in blocks) > 30 * 128
+        assert [block.lost for block in blocks].count(True) <= 1  # the silence between the two
+        wire._pieces.clear()
+
+
+def packet(seconds: float) -> bytes:
+    """One of 512 bytes, of which the last word is of now."""
+    times_s = trio.current_time() - seconds * np.arange(128)[::-1] / 128
+    ticks = np.rint(times_s * 5e8).astype(np.int64) % (1 << 27)
+    return ((ticks << 5) | 1).astype("<u4").tobytes()
