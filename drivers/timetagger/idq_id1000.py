@@ -42,6 +42,8 @@ SILENCE_TIMEOUT_S = 3.0
 MAX_AHEAD = 4
 """So many records of one input are taken while another's are missing; more stay in its socket."""
 ERRORS_EVERY_S = 1.0
+"""The device is asked for the errors of one input after the other: four questions each second would
+be half of all that are asked. What is lost is seen by the end of a block, or of the one after."""
 STOP_QUIET_S = 0.6
 """Without news for so long after a stop, everything has come."""
 STOP_TIMEOUT_S = 10.0
@@ -69,6 +71,7 @@ class _Run:
     n_errors: dict[tuple[str, int], int] = field(default_factory=dict)
     """Told so far, by who told it and input."""
     errors_asked_s: float = 0.0
+    n_errors_asked: int = 0
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     lost: bool = False
     due_s: float = 0.0
@@ -160,7 +163,7 @@ class IdqId1000:
                     raise await self._silence(run)
                 await trio.sleep_until(run.due_s)
                 await self._look(run)
-                await self._ask_for_errors(run)
+                await self._ask_for_errors_in_turn(run)
                 run.due_s = trio.current_time() + self._wait_s(run)
 
     async def stop(self) -> TagBlock:
@@ -180,8 +183,7 @@ class IdqId1000:
                     run.count_errors("data link", number, status.n_errors)
                     run.lost |= status.timestamps_count != run.records.inputs[number].n_arrived
                     await self._scpi.set(f"RAW{number}:SEND OFF")
-                run.errors_asked_s = -np.inf
-                await self._ask_for_errors(run)
+                await self._ask_for_errors(run, *run.streams)
             finally:
                 run.close()
             rest = run.records.finish()
@@ -237,14 +239,18 @@ class IdqId1000:
             run.counts[number] = (status.acquisitions_count, status.timestamps_count)
             run.count_errors("data link", number, status.n_errors)
 
-    async def _ask_for_errors(self, run: _Run) -> None:
+    async def _ask_for_errors_in_turn(self, run: _Run) -> None:
         now_s = trio.current_time()
         if now_s - run.errors_asked_s < ERRORS_EVERY_S:
             return
-        for number in run.streams:
+        await self._ask_for_errors(run, [*run.streams][run.n_errors_asked % len(run.streams)])
+        run.n_errors_asked += 1
+        run.errors_asked_s = now_s
+
+    async def _ask_for_errors(self, run: _Run, *numbers: int) -> None:
+        for number in numbers:
             n_errors = await self._scpi.number(f"RAW{number}:ERRORS?")
             run.count_errors("device", number, n_errors)
-        run.errors_asked_s = now_s
 
     async def _silence(self, run: _Run) -> NoReply:
         stage = await self._scpi.ask("REC:STAGe?")

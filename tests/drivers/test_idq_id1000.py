@@ -122,13 +122,14 @@ async def test_stale_acquisitions_of_this_device_are_closed_and_no_others(autoju
 async def test_an_error_count_of_the_device_marks_one_block_as_lost(autojump_clock):
     bench = Bench()
     await bench.tagger.start()
-    await trio.sleep(1.1)
     bench.scpi.answers["RAW3:ERRORS?"] = "2"
-    bench.record({1: [1], 3: [1]})
-    assert (await bench.tagger.read()).lost
-    await trio.sleep(1.1)
-    bench.record({1: [1], 3: [1]})
-    assert not (await bench.tagger.read()).lost
+    lost = []
+    for _ in range(6):
+        await trio.sleep(1.1)
+        bench.record({1: [1], 3: [1]})
+        lost.append((await bench.tagger.read()).lost)
+    assert lost == [False, True, False, False, False, False]
+    assert bench.scpi.asked[-6:] == ["RAW1:ERRORS?", "RAW3:ERRORS?"] * 3
 
 
 async def test_an_error_that_only_the_last_question_shows_is_lost(autojump_clock):
