@@ -40,11 +40,8 @@ class SerialTransport:
             raise NoReply(f"{self._name}: the device is gone") from error
 
     async def receive_some(self, max_bytes: int = 65536) -> bytes:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        data = self.receive_waiting(max_bytes)
-        if data:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
+        """Whoever has asked waits first: to look before costs a system call that finds nothing."""
+        data = b""
         while not data:
             try:
                 await trio.lowlevel.wait_readable(self._stream.fileno())

@@ -33,13 +33,15 @@ class TcpTransport:
             raise NoReply(f"{self._name}: connection lost") from error
 
     async def receive_some(self, max_bytes: int = 65536) -> bytes:
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise NoReply(f"{self._name}: connection lost") from error
-        if not data:
-            raise NoReply(f"{self._name}: connection closed by the instrument")
-        return bytes(data)
+        """Whoever has asked waits first: to look before costs a system call that finds nothing."""
+        data = b""
+        while not data:
+            try:
+                await trio.lowlevel.wait_readable(self._stream.socket)
+            except (ValueError, OSError, trio.ClosedResourceError) as error:
+                raise NoReply(f"{self._name}: connection lost") from error
+            data = self.receive_waiting(max_bytes)
+        return data
 
     def receive_waiting(self, max_bytes: int) -> bytes:
         try:
