@@ -170,12 +170,15 @@ class KeyDesk:
             self._commits.heard(message, from_peer=False)
 
     async def _confirm(self) -> None:
-        """Tell the peer, once a second, what became of the keys it holds."""
+        """Tell the peer, once a second at most, what became of the keys it holds."""
         await self._agreed.wait()
         while True:
+            seen = self._store.n_changes
             if await self._confirm_some() == CONFIRM_BATCH:
                 await trio.sleep(CONFIRM_PAUSE_S)
-            else:
+                continue
+            await next_beat()
+            while seen == self._store.n_changes:
                 await next_beat()
 
     async def _confirm_some(self) -> int:

@@ -23,6 +23,10 @@ from qkdd.station.entropy import CheckedEntropy
 log = structlog.get_logger(__name__)
 
 
+LOOK_EVERY_S = 30.0
+"""Nobody need have changed anything: a file can be damaged at rest."""
+
+
 @dataclass(slots=True)
 class LinkAccount:
     """The last account that the store told, for snapshots between two askings."""
@@ -37,20 +41,25 @@ async def gather(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Ask the store for every link's account, once a second.
+    """Ask the store for every link's account, once a second while something changes there.
 
     A store that does not tell at the start ends the start. Later it may have its trouble, which
     the links meet themselves; an account that does not balance is for the operator.
     """
+    seen: int | None = store.n_changes
     await _ask_accounts(store, accounts)
     task_status.started()
-    told = ""
+    asked_s, told = trio.current_time(), ""
     while True:
         await next_beat()
+        if seen == store.n_changes and trio.current_time() < asked_s + LOOK_EVERY_S:
+            continue
+        seen, asked_s = store.n_changes, trio.current_time()
         try:
             await _ask_accounts(store, accounts)
             told = ""
         except StoreError as error:
+            seen = None
             if str(error) != told:
                 told = str(error)
                 log.error("the store does not tell its accounts", reason=told)

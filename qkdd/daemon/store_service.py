@@ -128,6 +128,12 @@ class StoreService:
         there is none: then ask the store alone."""
         return self._store.take_ready(link, direction, n_bytes)
 
+    @property
+    def n_changes(self) -> int:
+        """See :meth:`KeyStore.n_changes`; who has asked behind this number need not ask again
+        while it stays: to ask a store that rests is most of what a relay at rest costs."""
+        return self._store.n_changes
+
     async def alone(self, operation: Callable[[KeyStore], T]) -> T:
         """Run an operation that commits by itself (authentication key, opening a session)."""
         return await self._ask(_Job(operation, None, alone=True))

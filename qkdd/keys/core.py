@@ -136,6 +136,12 @@ class StoreCore:
         except OSError as error:
             raise StoreError(f"{self._db.path} is not destroyed: {error.strerror}") from error
 
+    @property
+    def n_changes(self) -> int:
+        """A number that is another one after anything has been written, or key been taken to
+        authenticate with. Any thread may look, at any time."""
+        return self._db.n_changes + self._streams.n_taken
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Group commit. An operation that is refused inside undoes only itself."""

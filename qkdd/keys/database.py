@@ -34,6 +34,8 @@ class Database:
         self._failed: str | None = None
         self._group_lost = False
         self.shred_due = False
+        self.n_changes = 0
+        """Rows that commits have changed since the file was opened; any thread may look."""
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -159,6 +161,7 @@ class Database:
             yield
             if self._depth == 1:
                 self.run(commit)
+                self.n_changes = self._connection.total_changes
         except BaseException:
             self._undo(undo)
             raise

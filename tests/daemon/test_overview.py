@@ -19,12 +19,38 @@ async def test_a_commit_that_fails_for_a_moment_does_not_end_the_relay(
     async with desk_pair(tmp_path) as pair, trio.open_nursery() as nursery:
         await nursery.start(gather, pair.alice.service, accounts)
         accounts[LINK].bits = {}
+        await pair.alice.service.do(lambda store: store.next_block_no(LINK))
         pair.alice.store._db._failed = "a fault"
         await trio.sleep(1.5)
         assert not accounts[LINK].bits
         pair.alice.store._db._failed = None
         await trio.sleep(1.0)
         assert accounts[LINK].bits["pre_shared"] == 8 * 32 * 1024 - 256
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_store_at_rest_is_not_asked_each_second(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    accounts: dict[LinkId, LinkAccount] = {LINK: LinkAccount({}, 0)}
+    async with desk_pair(tmp_path) as pair, trio.open_nursery() as nursery:
+        alice = pair.alice
+        await nursery.start(gather, alice.service, accounts)
+        at_rest = accounts[LINK].auth_left_bits
+        accounts[LINK].auth_left_bits = 0
+        await trio.sleep(5.5)
+        assert accounts[LINK].auth_left_bits == 0
+        (await alice.service.alone(lambda store: store.take_rx(LINK, 16))).wipe()
+        await trio.sleep(1.0)
+        assert accounts[LINK].auth_left_bits == at_rest - 8 * 16
+        ready = alice.service.pads(LINK, "rx", 32)  # which no commit tells of
+        assert ready is not None
+        ready.wipe()
+        await trio.sleep(1.0)
+        assert accounts[LINK].auth_left_bits == at_rest - 8 * 48
+        accounts[LINK].auth_left_bits = 0
+        await trio.sleep(31.0)
+        assert accounts[LINK].auth_left_bits == at_rest - 8 * 48
         nursery.cancel_scope.cancel()
 
 
