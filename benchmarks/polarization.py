@@ -21,8 +21,8 @@ from qkdd.station.holder import PolarizationHolder, Squeezers
 MISALIGNMENT = 0.01
 HALF_WAVE_MV = 2000.0
 SHARE = 0.84
-COUNTED = 0.8
-"""Of the frames of a second: those during which no voltage changed."""
+SETTLE_S = 0.2
+"""Light that is not counted where a voltage changes: some frames, and reads of the tagger."""
 MAX_QBER = 0.05
 PROOF = ProofSettings()
 SHORTEST_CALIBRATION = LightPlan().calibration_pulses / LightPlan().frame_pulses
@@ -30,7 +30,7 @@ SHORTEST_CALIBRATION = LightPlan().calibration_pulses / LightPlan().frame_pulses
 
 
 class Loop:
-    """A fibre, a controller and the loop between them, second by second."""
+    """A fibre, a controller and the loop between them, sample by sample."""
 
     def __init__(
         self,
@@ -43,28 +43,41 @@ class Loop:
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._fibre = FibreTurn(self._rng, rate_rad_per_sqrt_s=drift, is_unknown=is_unknown)
-        self._per_s = (key_per_s * COUNTED, test_per_s * COUNTED)
+        self._per_s = (key_per_s, test_per_s)
         self.holder = PolarizationHolder(
             Squeezers(-5000, 5000, HALF_WAVE_MV), (0, 0, 0, 0), max_qber=MAX_QBER
         )
+        self._voltages_mv: tuple[int, ...] = ()
+        self._asked_s = self._done_s = 0.0
+        self._rates = (0.0, 0.0)
 
     def turn_fibre(self, turn: Turn) -> None:
         """Turn the fibre at once, and leave it so."""
         self._fibre.kick(turn)
 
-    def second(self) -> tuple[float, float]:
-        """Let a second pass; return the true error rates in it, key basis first."""
-        self._fibre.advance(1.0)
+    def _sample(self) -> None:
+        """Let a sample pass, and before it what a change of voltages takes."""
         voltages = self.holder.voltages_mv
+        counted_s = self.holder.sample_s
+        lasted_s = counted_s + (SETTLE_S if voltages != self._voltages_mv else 0.0)
+        self._voltages_mv = voltages
+        self._done_s += lasted_s
+        self._fibre.advance(lasted_s)
         turn = squeezers(tuple(math.pi * mv / HALF_WAVE_MV for mv in voltages))
         chances = port_chances(
             key_basis_share=SHARE, misalignment=MISALIGNMENT, turn=turn @ self._fibre.turn
         )
-        rates = (float(chances[0, 1]) / SHARE, float(chances[2, 3]) / (1.0 - SHARE))
-        matched = [int(self._rng.poisson(mean)) for mean in self._per_s]
-        errors = [int(self._rng.binomial(n, e)) for n, e in zip(matched, rates, strict=True)]
+        self._rates = (float(chances[0, 1]) / SHARE, float(chances[2, 3]) / (1.0 - SHARE))
+        matched = [int(self._rng.poisson(per_s * counted_s)) for per_s in self._per_s]
+        errors = [int(self._rng.binomial(n, e)) for n, e in zip(matched, self._rates, strict=True)]
         self.holder.take((matched[0], matched[1]), (errors[0], errors[1]))
-        return rates
+
+    def second(self) -> tuple[float, float]:
+        """Let a second pass; return the true error rates at its end, key basis first."""
+        self._asked_s += 1.0
+        while self._done_s < self._asked_s:
+            self._sample()
+        return self._rates
 
     def run(self, seconds: int) -> np.ndarray:
         """Return the (seconds, 2) error rates."""

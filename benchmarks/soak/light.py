@@ -50,7 +50,7 @@ def turn(scene: Scene, bounds_rad: tuple[float, float]) -> tuple[float, float, f
 
 
 async def kick(scene: Scene) -> str:
-    """Somebody moves a patch cord a little, and it stays so."""
+    """Somebody moves a patch cord a little for good: the polarisation is to be found again."""
     kicked = turn(scene, SMALL_KICK_RAD)
     await scene.order(KickOrder(LINK, kicked))
     return f"polarisation turned by {shown(kicked)} rad for good"
@@ -72,6 +72,6 @@ def shown(turned: tuple[float, float, float]) -> str:
 KINDS = (
     Kind("fibre-dark", dark),
     *(Kind(f"attack-{name}", partial(attack, name=name)) for name in STOPS_KEY),
-    Kind("polarisation-kicked", kick, keeps_light=True),
+    Kind("polarisation-kicked", kick),
     Kind("polarisation-bent", bend),
 )

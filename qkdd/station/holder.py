@@ -14,9 +14,21 @@ EXCURSION_RAD = 0.045
 """Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.1 % of errors, both
 bases together. A slope is known well enough when its noise costs no more than that."""
 
-DOUBT_RAD = 0.15
-"""While the light is neither bad beyond chance nor good: a basis of few bits may have errors that
-leave no key, and small excursions would need minutes to see which way is better."""
+DOUBT_RAD, CALMER = 0.15, 0.9
+"""While the light is not known to be good: a basis of few bits may have errors that leave no key,
+and small excursions would need minutes to see which way is better. Each channel in a row that is
+measured with good light takes so much off, down to EXCURSION_RAD: three rounds of four channels."""
+
+SAMPLE_S, HASTY_SAMPLE_S = 1.0, 0.5
+"""Light of one sample while the light is settled, and while it is not: each change of a voltage
+costs some frames, but who looks for the light has no time to lose."""
+
+WORSE = 0.015
+"""A basis' error rate above that of the last visits by so much ends what was settled."""
+
+WORSE_NATS = math.log(1e4)
+"""Evidence for it: by chance once in 10,000 samples at most (Page's test: Lorden 1971, Ann. Math.
+Stat. 42, 1897), and then it costs some seconds of wider excursions."""
 
 SEEK_RAD = 0.3
 """While the light is bad. At the best voltage it adds 2 % of errors to the basis that it turns:
@@ -50,6 +62,22 @@ class Side:
         n = self.matched[basis] + 2
         rate = (self.errors[basis] + 1) / n
         return rate, rate * (1.0 - rate) / n
+
+
+class Page:
+    """Page's test of one basis: have the errors become more by WORSE since they were known?"""
+
+    def __init__(self, usual: float) -> None:
+        self._usual = usual
+        self._nats = 0.0
+
+    def take(self, matched: int, errors: int) -> bool:
+        """Take one sample; say whether the evidence is enough."""
+        usual, worse = self._usual, self._usual + WORSE
+        self._nats += errors * math.log(worse / usual)
+        self._nats += (matched - errors) * math.log((1.0 - worse) / (1.0 - usual))
+        self._nats = max(0.0, self._nats)
+        return self._nats > WORSE_NATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +152,10 @@ class PolarizationHolder:
         self._max_qber = max_qber
         self._centre_mv = list(squeezers.apart(tuple(float(mv) for mv in voltages_mv)))
         self._good_mv = tuple(self._centre_mv)
-        self._was_good = self._is_settled = False
+        self._was_good = False
+        self._n_settled = 0
+        """Channels in a row that were measured while the light was good."""
+        self._pages: tuple[Page, ...] = ()
         self._left: Left | None = None
         """Where a probe of the last good voltages began."""
         self._n_sought = 0
@@ -168,12 +199,21 @@ class PolarizationHolder:
         self._begin_visit()
 
     @property
+    def sample_s(self) -> float:
+        """How long the next sample shall last."""
+        return SAMPLE_S if self._is_settled else HASTY_SAMPLE_S
+
+    @property
     def seeking(self) -> bool:
         """The error rate of a basis is above the limit beyond chance: excursions are wide."""
         return self._seeking
 
     def take(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
         """Take what was counted at :attr:`voltages_mv`, by basis; which then may change."""
+        if self._is_settled and self._is_worse(matched, errors):
+            self._n_settled = 0
+            self._begin_visit()  # of what was counted so far some was before
+            return
         self._sides[self._low].add(matched, errors)
         self._n_taken += 1
         # low, high, high, low: a steady drift shows on both sides alike
@@ -181,9 +221,24 @@ class PolarizationHolder:
         if self._n_taken % 2 == 0:
             self._decide()
 
+    @property
+    def _is_settled(self) -> bool:
+        """Every channel is where the errors are fewest: small excursions are enough."""
+        return self._small_rad == EXCURSION_RAD
+
+    @property
+    def _small_rad(self) -> float:
+        return max(EXCURSION_RAD, DOUBT_RAD * CALMER**self._n_settled)
+
+    def _is_worse(self, matched: tuple[int, int], errors: tuple[int, int]) -> bool:
+        """Say whether this sample ends what was settled; by basis, each of which must hear it."""
+        found = [
+            page.take(n, wrong) for page, n, wrong in zip(self._pages, matched, errors, strict=True)
+        ]
+        return any(found)
+
     def _begin_visit(self) -> None:
-        small_rad = EXCURSION_RAD if self._is_settled else DOUBT_RAD
-        self._excursion_rad = SEEK_RAD if self._seeking else small_rad
+        self._excursion_rad = SEEK_RAD if self._seeking else self._small_rad
         margin_mv = self._squeezers.rad_to_mv(self._excursion_rad)
         centre_mv = self._centre_mv[self._channel]
         self._centre_mv[self._channel] = self._squeezers.fold(centre_mv, margin_mv)
@@ -196,7 +251,7 @@ class PolarizationHolder:
             self._end_probe(self._left)
             return
         if not self._seeking and self._too_bad():
-            self._seeking, self._is_settled = True, False
+            self._seeking, self._n_settled = True, 0
             self._n_sought = 0
             self._begin_visit()
             return
@@ -213,7 +268,9 @@ class PolarizationHolder:
             if g != 0.0 and (clear or enough)
         )
         was_seeking, self._seeking = self._seeking, self._too_bad()
-        self._is_settled = good = self._is_good()
+        good = self._is_good()
+        self._n_settled = self._n_settled + 1 if good else 0
+        self._pages = tuple(Page(self._usual_rate(basis)) for basis in range(2))
         sum_of_rates = self._sum_of_rates()
         self._centre_mv[self._channel] += self._squeezers.rad_to_mv(step_rad)
         self._begin_visit()  # folds the channel that has moved
@@ -241,7 +298,7 @@ class PolarizationHolder:
         self._left = None
         better = not self._too_bad() and (left.seeking or self._sum_of_rates() < left.sum_of_rates)
         self._seeking = left.seeking and not better
-        self._is_settled = better and self._is_good()
+        self._n_settled = 0
         if not better:
             self._centre_mv = left.centre_mv
         self._begin_visit()
@@ -266,14 +323,19 @@ class PolarizationHolder:
 
     def _sum_of_rates(self) -> float:
         """Return the sum of both bases' error rates in this visit."""
-        total = 0.0
-        for basis in range(2):
-            both = Side()
-            for side in self._sides.values():
-                both.matched[basis] += side.matched[basis]
-                both.errors[basis] += side.errors[basis]
-            total += both.rate(basis)[0]
-        return total
+        return sum(self._rate(basis)[0] for basis in range(2))
+
+    def _usual_rate(self, basis: int) -> float:
+        """Return the error rate of this visit and one sigma: what will not look like more."""
+        rate, variance = self._rate(basis)
+        return rate + math.sqrt(variance)
+
+    def _rate(self, basis: int) -> tuple[float, float]:
+        both = Side()
+        for side in self._sides.values():
+            both.matched[basis] += side.matched[basis]
+            both.errors[basis] += side.errors[basis]
+        return both.rate(basis)
 
     def _slope(self, basis: int) -> tuple[float, float]:
         """Return the slope of a basis' error rate per rad, and its variance."""

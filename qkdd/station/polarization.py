@@ -15,7 +15,6 @@ from qkdd.station.settings import PolarizationSettings
 
 log = structlog.get_logger(__name__)
 
-SAMPLE_S = 1.0
 SETTLE_S = 0.1
 """Longer than a fibre follows a voltage, and than a tag is on its way from the tagger's input."""
 STOP_TIMEOUT_S = 2.0
@@ -49,7 +48,7 @@ class PolarizationKeeper:
     ) -> None:
         self._settings = settings
         self._tell = tell
-        self._frames_per_sample = max(1, round(SAMPLE_S / frame_s))
+        self._frame_s = frame_s
         self._frames_to_settle = math.ceil(SETTLE_S / frame_s)
         self._samples_in, self._samples_out = trio.open_memory_channel[Side | None](1)
         """None: no run was found in the light. One: voltages wait for nothing else to change."""
@@ -78,7 +77,7 @@ class PolarizationKeeper:
             return
         self._sample.add(matched, errors)
         self._n_frames += 1
-        if self._n_frames == self._frames_per_sample:
+        if self._n_frames == self._frames_wanted:
             self._waiting = False
             self._samples_in.send_nowait(self._sample)
             self._begin_sample()
@@ -174,6 +173,8 @@ class PolarizationKeeper:
     def _begin_sample(self) -> None:
         self._sample = Side()
         self._n_frames = 0
+        sample_s = 0.0 if self._holder is None else self._holder.sample_s
+        self._frames_wanted = max(1, round(sample_s / self._frame_s))
 
     def _tell_of(self, holder: PolarizationHolder) -> None:
         reason = None

@@ -1,5 +1,7 @@
 """The feedback loop of the polarisation, against a fibre that turns."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,15 @@ from drivers.sim.optics.polarization import rotation
 from drivers.sim.optics.polarization import squeezers as turn_of
 from qkdd.base.light import LightPlan
 from qkdd.network.expect import HonestLink
-from qkdd.station.holder import EXCURSION_RAD, PolarizationHolder, Squeezers
+from qkdd.station.holder import (
+    EXCURSION_RAD,
+    SAMPLE_S,
+    WORSE,
+    WORSE_NATS,
+    Page,
+    PolarizationHolder,
+    Squeezers,
+)
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
 BRIGHT = {"key_per_s": 7000.0, "test_per_s": 250.0}
@@ -135,6 +145,50 @@ def test_errors_that_a_basis_of_few_bits_nearly_hides_are_gone_within_seconds() 
         loop.turn_fibre(rotation(np.array([0.5, 0.0, 0.0])))
         seconds.append(seconds_too_bad(loop))
     assert sorted(seconds)[3] <= 12
+
+
+def test_a_kick_of_settled_light_is_followed_within_seconds() -> None:
+    """Not once the small excursions have found the slope of the basis of few bits: minutes."""
+    seconds = []
+    for seed in range(9):
+        loop = Loop(seed, drift=0.0005, key_per_s=4313.0, test_per_s=157.0)
+        loop.run(300)
+        axis = np.random.default_rng(seed).standard_normal(3)
+        loop.turn_fibre(rotation(axis * 0.3 / np.linalg.norm(axis)))
+        (bad,) = np.nonzero(loop.run(120).max(axis=1) > 0.03)
+        seconds.append(int(bad[-1]) + 1 if bad.size else 0)
+    assert sorted(seconds)[4] <= 15
+
+
+def test_light_that_stays_as_it_is_stays_settled() -> None:
+    loop = Loop(5, drift=0.0, key_per_s=4313.0, test_per_s=157.0)
+    loop.run(200)
+    assert loop.holder.sample_s == SAMPLE_S
+    hasty = 0
+    for _ in range(3_000):
+        loop.second()
+        hasty += loop.holder.sample_s < SAMPLE_S
+    assert hasty <= 60  # a false alarm in an hour is a round of hasty visits
+
+
+@given(
+    usual=st.floats(1e-3, 0.09),
+    samples=st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1)), max_size=40),
+)
+def test_the_test_for_worse_light_is_the_highest_evidence_of_any_last_samples(
+    usual: float, samples: list[tuple[int, float]]
+) -> None:
+    page, worse = Page(usual), usual + WORSE
+    counts = [(n, round(n * share)) for n, share in samples]
+    nats = [
+        wrong * math.log(worse / usual) + (n - wrong) * math.log((1 - worse) / (1 - usual))
+        for n, wrong in counts
+    ]
+    for end in range(1, len(counts) + 1):
+        highest = max(0.0, *(sum(nats[begin:end]) for begin in range(end)))
+        found = page.take(*counts[end - 1])
+        if abs(highest - WORSE_NATS) > 1e-6 * (1.0 + sum(map(abs, nats))):
+            assert found == (highest > WORSE_NATS)
 
 
 def test_two_hours_of_a_buried_cable_leave_the_key_that_was_promised() -> None:

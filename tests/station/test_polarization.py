@@ -11,13 +11,14 @@ import trio.testing
 from drivers.catalogue import open_polarization_controller
 from drivers.errors import InstrumentError
 from qkdd.daemon.supervise import supervise
+from qkdd.station.holder import HASTY_SAMPLE_S
 from qkdd.station.polarization import FAILED, HOLDING, PolarizationFacts, PolarizationKeeper
 from qkdd.station.settings import PolarizationSettings
 from tests.drivers.meet.simulated_lab import LINK, simulated_lab
 
 MODEL = "ozoptics-epc"
-FRAME_S = 0.5
-FRAMES_PER_SAMPLE = 2
+FRAME_S = 0.25
+FRAMES_PER_SAMPLE = round(HASTY_SAMPLE_S / FRAME_S)
 LAB = (
     "seed = 11\n"
     + LINK.format(name="tcp", tagger="tcp:127.0.0.1:0", dark_hz=0.0)
