@@ -26,7 +26,8 @@ LINE_LIMIT_BYTES = 4096
 N_CHANNELS = 4
 LIMIT_MV = 5000
 
-_VOLTAGES = re.compile(r"Voltage\(mV\):" + r"\s*CH(\d)\s*([+-]?\d+)" * N_CHANNELS)
+_MV = r"([+-]?\d{1,5})(?!\d)"
+_VOLTAGES = re.compile(r"Voltage\(mV\):" + rf"\s*CH(\d)\s*{_MV}" * N_CHANNELS)
 _MODE = re.compile(r"Work Mode:\s*(DC|AC)\b.*")
 
 
@@ -81,7 +82,7 @@ class OzOpticsEpc:
     async def _set_voltage_mv(self, channel: int, voltage_mv: int) -> None:
         taken = await self._ask(
             f"V{channel},{voltage_mv}",
-            re.compile(rf"Set CH{channel} DC Voltage at:\s*([+-]?\d+)\s*mV"),
+            re.compile(rf"Set CH{channel} DC Voltage at:\s*{_MV}\s*mV"),
         )
         if int(taken[1]) != voltage_mv:
             raise Refused(

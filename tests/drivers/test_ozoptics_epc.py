@@ -173,6 +173,8 @@ async def test_half_an_answer_is_no_reply(autojump_clock):
         b"Voltage(mV): CH1 +2200 CH2 +5000 CH3 -1000\r\nDone\r\n",
         b"Voltage(mV): CH1 +1 CH1 +1 CH1 +1 CH1 +1\r\nDone\r\n",
         b"Voltage(mV): CH1 two CH2 +1 CH3 +1 CH4 +1\r\nDone\r\n",
+        b"Voltage(mV): CH1 +1 CH2 +1 CH3 +1 CH4 +123456\r\nDone\r\n",
+        b"Voltage(mV): CH1 +1 CH2 +1 CH3 +1 CH4 +" + 4_000 * b"9" + b"\r\nDone\r\n",
         b"Work Mode: DC\r\nDone\r\n",
         b"Done\r\n",
         b"\xff\xfe\r\nDone\r\n",
