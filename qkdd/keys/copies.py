@@ -110,22 +110,30 @@ class Copies:
         ids = [(row["id"],) for row in rows]
         if self._db.each("UPDATE keys SET gone = 1 WHERE id = ? AND gone = 0", ids) != len(ids):
             raise RuntimeError("bytes of a key would be disposed of twice")
+        self._dispose(rows)
+
+    def _dispose(self, rows: Iterable[sqlite3.Row]) -> None:
         self._segments.dispose_all(
             (row["segment"], Region(row["region"]), row["offset"], row["n_bytes"]) for row in rows
         )
 
-    def served(self, copies: Sequence[tuple[sqlite3.Row, str]]) -> None:
-        """Note of keys and SAEs that these have their copies."""
-        self._db.each(
-            "UPDATE recipients SET done = 1 WHERE key = ? AND sae = ?",
-            [(row["id"], sae) for row, sae in copies],
-        )
-        rows = {row["id"]: row for row, _ in copies}
+    def give_to_masters(self, rows: Sequence[sqlite3.Row]) -> None:
+        """Note that masters have these keys; the bytes go unless a slave here may come for them."""
         waiting = self._db.among(
-            "SELECT key FROM recipients WHERE done = 0 AND key IN ({})", [*rows]
+            "SELECT key FROM recipients WHERE done = 0 AND key IN ({})",
+            [row["id"] for row in rows],
         )
         awaited = {row["key"] for row in waiting}
-        self.drop_all([row for key, row in rows.items() if key not in awaited])
+        n_given = self._db.each(
+            "UPDATE keys SET state = ?, gone = ? WHERE id = ? AND state = ? AND gone = 0",
+            [
+                (KeyState.DELIVERED, row["id"] not in awaited, row["id"], KeyState.AWARE)
+                for row in rows
+            ],
+        )
+        if n_given != len(rows):
+            raise RuntimeError("a key would be delivered twice")
+        self._dispose(row for row in rows if row["id"] not in awaited)
 
     def forget(self, row: sqlite3.Row) -> None:
         if not row["gone"]:
@@ -136,11 +144,13 @@ class Copies:
     def forget_if_done(self, keys: Iterable[int]) -> None:
         """Delete rows that both ends know the fate of and that nobody waits for."""
         rows = self._db.among("SELECT id, state, gone, settled FROM keys WHERE id IN ({})", [*keys])
-        done = [
-            (row["id"],) for row in rows if row["gone"] and row["settled"] and row["state"] in OVER
-        ]
-        self._db.each("DELETE FROM recipients WHERE key = ?", done)
-        self._db.each("DELETE FROM keys WHERE id = ?", done)
+        self._delete(
+            [row["id"] for row in rows if row["gone"] and row["settled"] and row["state"] in OVER]
+        )
+
+    def _delete(self, keys: Sequence[int]) -> None:
+        self._db.each("DELETE FROM recipients WHERE key = ?", [(key,) for key in keys])
+        self._db.each("DELETE FROM keys WHERE id = ?", [(key,) for key in keys])
 
     def fetch(self, requests: Sequence[Fetch]) -> list[list[Secret] | QkdError]:
         """Hand keys to slaves: of each request all or none, each key at most once to each."""
@@ -156,11 +166,16 @@ class Copies:
                 found.append(self._entitled(one, rows, free))
             except (KeyNotEntitled, KeyNotFound, LinkLost) as refusal:
                 found.append(refusal)
-        return self._hand_over(requests, found)
+        awaited = {key for (key, _), is_free in free.items() if is_free}
+        return self._hand_over(requests, found, awaited)
 
     def _hand_over(
-        self, requests: Sequence[Fetch], found: Sequence[list[sqlite3.Row] | QkdError]
+        self,
+        requests: Sequence[Fetch],
+        found: Sequence[list[sqlite3.Row] | QkdError],
+        awaited: set[int],
     ) -> list[list[Secret] | QkdError]:
+        """``awaited``: rows of keys that others may still come for."""
         taken = [
             (row, one.sae)
             for one, rows in zip(requests, found, strict=True)
@@ -168,10 +183,20 @@ class Copies:
             for row in rows
         ]
         keys = iter(self.read([row for row, _ in taken]))
-        ids = [row["id"] for row, _ in taken]
-        self._db.each("UPDATE keys SET fetched = 1 WHERE id = ?", [(row,) for row in ids])
-        self.served(taken)
-        self.forget_if_done(ids)
+        given = {row["id"]: row for row, _ in taken}
+        n_given = self._db.each(
+            "UPDATE keys SET fetched = 1, gone = ? WHERE id = ? AND gone = 0",
+            [(key not in awaited, key) for key in given],
+        )
+        if n_given != len(given):
+            raise RuntimeError("a key would be fetched twice")
+        self._db.each(  # of those that are gone nobody asks any more who has them
+            "UPDATE recipients SET done = 1 WHERE key = ? AND sae = ?",
+            [(row["id"], sae) for row, sae in taken if row["id"] in awaited],
+        )
+        gone = [row for key, row in given.items() if key not in awaited]
+        self._dispose(gone)
+        self._delete([row["id"] for row in gone if row["settled"] and row["state"] in OVER])
         return [
             rows if isinstance(rows, QkdError) else [next(keys) for _ in rows] for rows in found
         ]

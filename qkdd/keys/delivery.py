@@ -126,7 +126,7 @@ class Owner:
                     at.offset,
                     order.n_bytes,
                     order.master,
-                    (order.master, *order.local_slaves),
+                    order.local_slaves,
                 )
                 for order, key_id, at in cut
             ],
@@ -195,11 +195,7 @@ class Owner:
             found.append(lost if n_lost else good)
         given = [row for some in found if not isinstance(some, KeyNotFound) for row in some]
         secrets = iter(self._copies.read(given))
-        self._db.each(
-            "UPDATE keys SET state = ? WHERE id = ? AND state = ?",
-            [(KeyState.DELIVERED, row["id"], KeyState.AWARE) for row in given],
-        )
-        self._copies.served([(row, row["master"]) for row in given])
+        self._copies.give_to_masters(given)
         if given:
             self._copies.count(given)
         return [

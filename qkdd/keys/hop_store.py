@@ -99,9 +99,18 @@ class HopStore(StoreCore):
         the way of one is its outcome, and no other's."""
 
         def fetch() -> list[list[Secret] | QkdError]:
-            if self._hop_keys.held([key_id for one in requests for key_id in one.key_ids]):
+            found = self._copies.fetch(requests)
+            lost = [
+                key_id
+                for one, keys in zip(requests, found, strict=True)
+                if isinstance(keys, KeyNotFound)
+                for key_id in one.key_ids
+            ]
+            if self._hop_keys.held(lost):
+                for keys in found:
+                    _wipe_all(keys)
                 raise _OneByOne
-            return self._copies.fetch(requests)
+            return found
 
         try:
             found = self._do(fetch)
@@ -126,3 +135,9 @@ class HopStore(StoreCore):
             return self.fetch_copies(asked.key_ids, asked.sae, asked.master)
         except QkdError as error:
             return error
+
+
+def _wipe_all(keys: list[Secret] | QkdError) -> None:
+    if not isinstance(keys, QkdError):
+        for key in keys:
+            key.wipe()

@@ -162,8 +162,11 @@ class Segments:
             for piece in pieces(offset, n_bytes):
                 n_gone[segment, chunk_id(segment, region, piece.number)] += piece.n_bytes
         for (segment, row), n_bytes in n_gone.items():
-            self._db.run("UPDATE chunks SET left = left - ? WHERE id = ?", n_bytes, row)
-            if self._db.run("DELETE FROM chunks WHERE id = ? AND left <= 0", row).rowcount:
+            left = self._db.all(
+                "UPDATE chunks SET left = left - ? WHERE id = ? RETURNING left", n_bytes, row
+            )
+            if left and left[0]["left"] <= 0:
+                self._db.run("DELETE FROM chunks WHERE id = ?", row)
                 self._drop_chunk(segment, row)
 
     def _drop_chunk(self, segment: int, row: int) -> None:
