@@ -142,7 +142,7 @@ def test_what_is_unknown_is_left_out_and_not_said_to_be_0() -> None:
 
 
 def test_every_state_that_the_status_knows_has_its_series() -> None:
-    text = (ROOT / "qkdd/daemon/status.py").read_text()
+    text = (ROOT / "qkdd/daemon/snapshot.py").read_text()
     documented = re.search(r'"""(down \| [a-z| ]+)"""', text)
     assert documented is not None
     assert tuple(documented[1].split(" | ")) == STATES
