@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drivers.sim.optics.polarization import FibreTurn, Turn, port_chances, squeezers
+from drivers.sim.optics.polarization import FibreTurn, Turn, port_chances, rotation, squeezers
 from qkdd.amplify.length import secret_length
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base.counts import ByIntensity, DecoyCounts
@@ -21,6 +21,7 @@ from qkdd.station.holder import PolarizationHolder, Squeezers
 MISALIGNMENT = 0.01
 HALF_WAVE_MV = 2000.0
 SHARE = 0.84
+REST_S, TURNED_S = 300, 300
 SETTLE_S = 0.2
 """Light that is not counted where a voltage changes: some frames, and reads of the tagger."""
 MAX_QBER = 0.05
@@ -158,11 +159,41 @@ def _three(values: np.ndarray) -> ByIntensity:
     return signal, weak, vacuum
 
 
+def seconds_turned(seed: int, turn_rad: float | None, *, drift: float, limit: float) -> int:
+    """Return how long the errors of a basis are, now and then, above ``limit``.
+
+    After a turn about any axis while all is at rest, or from the start at an unknown turn.
+    """
+    key_per_s, test_per_s = bits_per_s(HonestLink(), LightPlan())
+    unknown = turn_rad is None
+    loop = Loop(seed, drift=drift, key_per_s=key_per_s, test_per_s=test_per_s, is_unknown=unknown)
+    if turn_rad is not None:
+        loop.run(REST_S)
+        axis = np.random.default_rng(seed).standard_normal(3)
+        loop.turn_fibre(rotation(axis * turn_rad / np.linalg.norm(axis)))
+    (bad,) = np.nonzero(loop.run(TURNED_S).max(axis=1) > limit)
+    return int(bad[-1]) + 1 if bad.size else 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=86_400)
     parser.add_argument("--drift", type=float, nargs="*", default=[0.001, 0.003, 0.01])
+    parser.add_argument("--turns", type=int, default=100, help="how many of each size")
     chosen = parser.parse_args()
+    print("seconds until both bases' errors are few: limit %  turned, rad  median  90 %  longest")
+    for limit in (0.05, 0.03):
+        for turn_rad in (None, 0.1, 0.2, 0.3, 1.0):
+            took = sorted(
+                seconds_turned(seed, turn_rad, drift=0.001, limit=limit)
+                for seed in range(chosen.turns)
+            )
+            turned = "unknown" if turn_rad is None else f"{turn_rad:g}"
+            print(
+                f"{100 * limit:50.0f}{turned:>13}{took[len(took) // 2]:8d}"
+                f"{took[9 * len(took) // 10]:6d}{took[-1]:9d}",
+                flush=True,
+            )
     print("drift  loss dB  calibration  bits/s key, test  added % key, test  worst %  key share")
     for drift in chosen.drift:
         for loss_db, calibration in ((15.0, 50_000), (15.0, 200_000), (19.0, 50_000)):
