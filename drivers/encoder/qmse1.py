@@ -137,15 +137,15 @@ class Qmse1:
             With the board's reason.
         """
         async with self._lock:
-            try:
-                with trio.fail_after(REPLY_TIMEOUT_S):
-                    await self._greet_once()
-                    await self._send(opcode, fields)
-                    answer = await self._answer()
-            except trio.TooSlowError as error:
+            answer = b""
+            with trio.move_on_after(REPLY_TIMEOUT_S) as patience:
+                await self._greet_once()
+                await self._send(opcode, fields)
+                answer = await self._answer()
+            if patience.cancelled_caught:
                 raise NoReply(
                     f"{MODEL}: no answer to request {opcode:#04x} within {REPLY_TIMEOUT_S:g} s"
-                ) from error
+                )
         if len(answer) < 2 or answer[0] != opcode | ANSWER:
             raise self._break(
                 BadReply(f"{MODEL}: {answer[:2].hex()!r} is no answer to request {opcode:#04x}")

@@ -173,18 +173,14 @@ class KoheronCtl200:
 
     async def _exchange(self, command: str) -> list[str]:
         """Send, and wait for the answer whose echo is ours; any other is stale."""
-        try:
-            with trio.fail_after(REPLY_TIMEOUT_S):
-                await self._transport.send(command.encode("ascii") + b"\r\n")
-                while True:
-                    answer = await self._reader.until(PROMPT, limit_bytes=ANSWER_LIMIT_BYTES)
-                    echo, *lines = _lines(answer)
-                    if echo == command:
-                        return lines
-        except trio.TooSlowError as error:
-            raise NoReply(
-                f"{MODEL}: {command!r} not answered within {REPLY_TIMEOUT_S:g} s"
-            ) from error
+        with trio.move_on_after(REPLY_TIMEOUT_S):
+            await self._transport.send(command.encode("ascii") + b"\r\n")
+            while True:
+                answer = await self._reader.until(PROMPT, limit_bytes=ANSWER_LIMIT_BYTES)
+                echo, *lines = _lines(answer)
+                if echo == command:
+                    return lines
+        raise NoReply(f"{MODEL}: {command!r} not answered within {REPLY_TIMEOUT_S:g} s")
 
     async def _recover(self) -> None:
         """Find the step again: whatever was asked before has been answered, or never will be.

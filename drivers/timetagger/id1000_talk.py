@@ -133,11 +133,9 @@ class DataLink:
 
 
 async def _ask(asker: Asker, who: str, question: str) -> str:
-    try:
-        with trio.fail_after(REPLY_TIMEOUT_S):
-            return await asker.ask(question)
-    except trio.TooSlowError as error:
-        raise NoReply(f"{who}: no reply to {question!r} within {REPLY_TIMEOUT_S:g} s") from error
+    with trio.move_on_after(REPLY_TIMEOUT_S):
+        return await asker.ask(question)
+    raise NoReply(f"{who}: no reply to {question!r} within {REPLY_TIMEOUT_S:g} s")
 
 
 def _parse(command: str, reply: bytes, kind: type[T]) -> T:

@@ -9,12 +9,12 @@ it runs, `drivers.timetagger.tdc1_stream` sees what the stream itself can show, 
 overflow shorter than that leaves the times right, and costs only the tags.
 """
 
-import math
 import re
 from typing import Literal
 
 import trio
 
+from drivers.beat import next_beat
 from drivers.errors import BadReply, NoReply
 from drivers.exchange_lock import ExchangeLock
 from drivers.identity import Identity
@@ -169,7 +169,10 @@ class S15Tdc1:
         """
         empty, self._is_fresh = True, False
         for _ in range(EMPTY_PAUSES if self._pause_s else 1):
-            await trio.sleep_until(self._next_look_s())
+            if self._pause_s < PAUSE_S:
+                await trio.sleep_until(self._looked_s + self._pause_s)
+            else:
+                await next_beat(PAUSE_S)
             # What comes in a pause has room: only what comes after it can be lost.
             if trio.current_time() - self._looked_s > self._pause_s + STALL_S:
                 self._watch.stalled(trio.current_time())
@@ -183,11 +186,6 @@ class S15Tdc1:
             empty = self._take_waiting()
         self._set_pause(empty)
         return empty
-
-    def _next_look_s(self) -> float:
-        if self._pause_s < PAUSE_S:
-            return self._looked_s + self._pause_s
-        return PAUSE_S * (math.floor(trio.current_time() / PAUSE_S) + 1)
 
     def _set_pause(self, empty: bool) -> None:
         self._looked_s = trio.current_time()

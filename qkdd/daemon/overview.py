@@ -23,8 +23,9 @@ from qkdd.station.entropy import CheckedEntropy
 log = structlog.get_logger(__name__)
 
 
-LOOK_EVERY_S = 30.0
-"""Nobody need have changed anything: a file can be damaged at rest."""
+LOOK_EVERY_S = 5.0
+"""Where nothing was written: key to authenticate with is taken from what is in memory, and a file
+can be damaged at rest."""
 
 
 @dataclass(slots=True)

@@ -138,9 +138,9 @@ class StoreCore:
 
     @property
     def n_changes(self) -> int:
-        """A number that is another one after anything has been written, or key been taken to
-        authenticate with. Any thread may look, at any time."""
-        return self._db.n_changes + self._streams.n_taken
+        """A number that is another one after anything has been written. Of key to authenticate
+        with, a whole stride is, ahead of its use. Any thread may look, at any time."""
+        return self._db.n_changes
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

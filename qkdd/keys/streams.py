@@ -72,8 +72,6 @@ class Streams:
         self._stride_bytes = stride_bytes
         self._streams: dict[tuple[LinkId, Direction], Stream] = {}
         self._moving = RLock()
-        self.n_taken = 0
-        """How often something was handed out; any thread may look."""
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -120,7 +118,6 @@ class Streams:
                 raise StoreError(f"link {link}: the {direction} stream is damaged; reconnect")
             if stream.held < n_bytes:
                 self._refill(link, direction, stream, n_bytes)
-            self.n_taken += 1
             return _next(stream, n_bytes)
 
     def take_ready(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret | None:
@@ -134,7 +131,6 @@ class Streams:
             stream = self._streams.get((link, direction))
             if stream is None or stream.broken or stream.held < n_bytes:
                 return None
-            self.n_taken += 1
             return _next(stream, n_bytes)
         finally:
             self._moving.release()

@@ -18,9 +18,11 @@ LINE_EVERY_S = 1.0
 class RequestLog:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str, int]] = Counter()
+        self._asked = trio.Event()
 
     def count(self, sae: str, method: str, status: int) -> None:
         self._counts[sae, method, status] += 1
+        self._asked.set()
 
     def write(self) -> None:
         """Write what was counted since the last time."""
@@ -32,7 +34,9 @@ class RequestLog:
         """Write until cancelled, and once more then."""
         try:
             while True:
+                await self._asked.wait()
                 await trio.sleep(LINE_EVERY_S)
+                self._asked = trio.Event()
                 self.write()
         finally:
             self.write()
