@@ -172,18 +172,18 @@ class KeyDesk:
     async def _confirm(self) -> None:
         """Tell the peer, once a second at most, what became of the keys it holds."""
         await self._agreed.wait()
+        seen: int | None = None
         while True:
-            seen = self._store.n_changes
-            if await self._confirm_some() == CONFIRM_BATCH:
-                await trio.sleep(CONFIRM_PAUSE_S)
-                continue
+            self._orders.burn_idle()
+            if seen != self._store.n_changes:
+                seen = self._store.n_changes
+                if await self._confirm_some() == CONFIRM_BATCH:
+                    await trio.sleep(CONFIRM_PAUSE_S)
+                    continue
             await next_beat()
-            while seen == self._store.n_changes:
-                await next_beat()
 
     async def _confirm_some(self) -> int:
         """Tell the fates of up to CONFIRM_BATCH keys; return of how many."""
-        self._orders.burn_idle()
         message = await self._store.do(
             lambda store: store.confirmations(self._link),
             then=lambda message: self._queue([message] if message is not None else []),
