@@ -18,7 +18,7 @@ SPAN_S = 0.25
 """Over which the rate of asking is taken, with the past fading away."""
 OFTEN_PER_S = 30.0
 """Keys a second, from which on some are cut ahead."""
-AHEAD_S = 0.25
+AHEAD_S = 0.5
 """For how long they last; they are reserved anew when half is gone. A shorter time shares the two
 commits among fewer keys, a longer one burns more where somebody stops asking."""
 MOST_KEYS = 64

@@ -115,17 +115,20 @@ class DeskPair:
 
 @asynccontextmanager
 async def desk_pair(folder: Path) -> AsyncIterator[DeskPair]:
-    async with trio.open_nursery() as nursery:
-        alice, bob = (_end(folder, name) for name in ("alice", "bob"))
-        alice.peer, bob.peer = bob, alice
-        for end in (alice, bob):
-            await nursery.start(end.service.run)
-        try:
-            yield DeskPair(alice, bob)
-        finally:
+    alice, bob = (_end(folder, name) for name in ("alice", "bob"))
+    alice.peer, bob.peer = bob, alice
+    try:
+        async with trio.open_nursery() as nursery:
             for end in (alice, bob):
-                end.service.stop()
-                end.store.close()
+                await nursery.start(end.service.run)
+            try:
+                yield DeskPair(alice, bob)
+            finally:
+                for end in (alice, bob):
+                    end.service.stop()
+    finally:  # their threads have ended
+        for end in (alice, bob):
+            end.store.close()
 
 
 def _end(folder: Path, name: str) -> DeskEnd:
