@@ -16,7 +16,8 @@ from qkdd.amplify.settings import ProofSettings
 from qkdd.base.counts import ByIntensity, DecoyCounts
 from qkdd.base.light import LightPlan
 from qkdd.network.expect import HonestLink
-from qkdd.station.holder import PolarizationHolder, Squeezers
+from qkdd.station.holder import PolarizationHolder
+from qkdd.station.squeezers import Squeezers
 
 MISALIGNMENT = 0.01
 HALF_WAVE_MV = 2000.0

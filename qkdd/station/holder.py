@@ -6,9 +6,11 @@ else is known of the fibre, and nothing of which axis a channel turns about.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from qkdd.frames.calibration import significantly_above
+from qkdd.station.error_counts import Page, Side
+from qkdd.station.squeezers import Squeezers
 
 EXCURSION_RAD = 0.045
 """Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.1 % of errors, both
@@ -27,13 +29,6 @@ LONG_STEP = 4.0 / 3.0
 """Times the slope, while the light is not settled: right for the mean curvature, and a round leaves
 a third of the angle at the most, where steps of the slope itself leave up to a half."""
 
-WORSE = 0.015
-"""A basis' error rate above that of the last visits by so much ends what was settled."""
-
-WORSE_NATS = math.log(1e4)
-"""Evidence for it: by chance once in 10,000 samples at most (Page's test: Lorden 1971, Ann. Math.
-Stat. 42, 1897), and then it costs some seconds of wider excursions."""
-
 SEEK_RAD = 0.3
 """While the light is bad. At the best voltage it adds 2 % of errors to the basis that it turns:
 less than the limit, or the end of the search would not be seen."""
@@ -47,86 +42,6 @@ a fibre may have let go of it. A probe takes as long as the shortest visit."""
 
 SIGNIFICANT_SIGMA = 4.0
 """A slope so far beyond its noise is acted on at once: by chance once in 16,000 looks."""
-
-
-@dataclass(slots=True)
-class Side:
-    """What was counted with one channel to one side; by basis."""
-
-    matched: list[int] = field(default_factory=lambda: [0, 0])
-    errors: list[int] = field(default_factory=lambda: [0, 0])
-
-    def add(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
-        for basis in range(2):
-            self.matched[basis] += matched[basis]
-            self.errors[basis] += errors[basis]
-
-    def rate(self, basis: int) -> tuple[float, float]:
-        """Return the error rate and the variance of its estimate (Laplace's rule)."""
-        n = self.matched[basis] + 2
-        rate = (self.errors[basis] + 1) / n
-        return rate, rate * (1.0 - rate) / n
-
-
-class Page:
-    """Page's test of one basis: have the errors become more by WORSE since they were known?"""
-
-    def __init__(self, usual: float) -> None:
-        self._usual = usual
-        self._nats = 0.0
-
-    def take(self, matched: int, errors: int) -> bool:
-        """Take one sample; say whether the evidence is enough."""
-        usual, worse = self._usual, self._usual + WORSE
-        self._nats += errors * math.log(worse / usual)
-        self._nats += (matched - errors) * math.log((1.0 - worse) / (1.0 - usual))
-        self._nats = max(0.0, self._nats)
-        return self._nats > WORSE_NATS
-
-
-@dataclass(frozen=True, slots=True)
-class Squeezers:
-    """What the controller can do. Channels turn by half a turn per ``half_wave_mv``."""
-
-    lowest_mv: int
-    highest_mv: int
-    half_wave_mv: float
-
-    def rad_to_mv(self, angle_rad: float) -> float:
-        return angle_rad * self.half_wave_mv / math.pi
-
-    def fold(self, voltage_mv: float, margin_mv: float) -> float:
-        """Return a voltage inside the range, by whole turns of the sphere; else at the rail."""
-        turn_mv = 2.0 * self.half_wave_mv
-        lowest_mv, highest_mv = self.lowest_mv + margin_mv, self.highest_mv - margin_mv
-        if highest_mv - lowest_mv < turn_mv:
-            return min(max(voltage_mv, lowest_mv), highest_mv)
-        if voltage_mv > highest_mv:
-            voltage_mv -= turn_mv * math.ceil((voltage_mv - highest_mv) / turn_mv)
-        elif voltage_mv < lowest_mv:
-            voltage_mv += turn_mv * math.ceil((lowest_mv - voltage_mv) / turn_mv)
-        return min(max(voltage_mv, lowest_mv), highest_mv)  # rounding
-
-    def apart(self, voltages_mv: tuple[float, ...]) -> tuple[float, ...]:
-        """Move four squeezers out of where they cannot turn about circular light.
-
-        They stand at 0, 45, 0 and 45 degrees. If the second and the third turn by nothing or half
-        a turn, all four axes lie in one plane. The second a quarter of a turn on and the fourth
-        back undo each other while the third is at rest, and then the axes are three at right
-        angles.
-        """
-        if len(voltages_mv) != 4:
-            return voltages_mv
-        _, second, third, _ = (math.sin(math.pi * mv / self.half_wave_mv) for mv in voltages_mv)
-        if math.hypot(second, third) > 0.5:
-            return voltages_mv
-        quarter_mv = self.half_wave_mv / 2.0
-        return (
-            voltages_mv[0],
-            self.fold(voltages_mv[1] + quarter_mv, 0.0),
-            voltages_mv[2],
-            self.fold(voltages_mv[3] - quarter_mv, 0.0),
-        )
 
 
 @dataclass(frozen=True, slots=True)

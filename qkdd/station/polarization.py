@@ -10,8 +10,10 @@ import trio
 from drivers.catalogue import open_polarization_controller
 from drivers.errors import InstrumentError
 from drivers.polarization import PolarizationController
-from qkdd.station.holder import PolarizationHolder, Side, Squeezers
+from qkdd.station.error_counts import Side
+from qkdd.station.holder import PolarizationHolder
 from qkdd.station.settings import PolarizationSettings
+from qkdd.station.squeezers import Squeezers
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,5 @@
 """The feedback loop of the polarisation, against a fibre that turns."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,18 +7,10 @@ from hypothesis import strategies as st
 
 from benchmarks.polarization import MAX_QBER, MISALIGNMENT, Loop, simulate
 from drivers.sim.optics.polarization import rotation
-from drivers.sim.optics.polarization import squeezers as turn_of
 from qkdd.base.light import LightPlan
 from qkdd.network.expect import HonestLink
-from qkdd.station.holder import (
-    EXCURSION_RAD,
-    SAMPLE_S,
-    WORSE,
-    WORSE_NATS,
-    Page,
-    PolarizationHolder,
-    Squeezers,
-)
+from qkdd.station.holder import EXCURSION_RAD, SAMPLE_S, PolarizationHolder
+from qkdd.station.squeezers import Squeezers
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
 BRIGHT = {"key_per_s": 7000.0, "test_per_s": 250.0}
@@ -74,29 +64,6 @@ def test_whatever_is_counted_no_voltage_leaves_the_range(
         holder.take((key, test), (round(key * key_rate), round(test * test_rate)))
         for voltages_mv in (holder.voltages_mv, holder.centre_mv):
             assert all(-5000 <= mv <= 5000 for mv in voltages_mv)
-
-
-@given(voltage_mv=st.floats(-20_000, 20_000), margin_mv=st.floats(0, 900))
-def test_a_fold_is_whole_turns_of_the_sphere(voltage_mv: float, margin_mv: float) -> None:
-    folded = RANGE.fold(voltage_mv, margin_mv)
-    assert abs(folded) <= 5000 - margin_mv
-    turns = (folded - voltage_mv) / 4000.0
-    assert turns == pytest.approx(round(turns), abs=1e-9)
-
-
-def test_a_range_of_less_than_a_turn_ends_at_its_rail() -> None:
-    assert Squeezers(-1000, 1000, 2000.0).fold(1_500.0, 100.0) == 900.0
-
-
-def test_moving_squeezers_apart_leaves_the_light_as_it_is() -> None:
-    found = (0.0, 0.0, 0.0, 400.0)
-    apart = RANGE.apart(found)
-    assert apart != found
-    before, after = (
-        turn_of(tuple(np.pi * mv / 2000.0 for mv in voltages)) for voltages in (found, apart)
-    )
-    np.testing.assert_allclose(before, after, atol=1e-12)
-    assert RANGE.apart((0.0, 900.0, 0.0, 0.0)) == (0.0, 900.0, 0.0, 0.0)
 
 
 def test_a_run_that_is_not_found_is_looked_for_at_the_last_good_voltages_first() -> None:
@@ -169,26 +136,6 @@ def test_light_that_stays_as_it_is_stays_settled() -> None:
         loop.second()
         hasty += loop.holder.sample_s < SAMPLE_S
     assert hasty <= 60  # a false alarm in an hour is a round of hasty visits
-
-
-@given(
-    usual=st.floats(1e-3, 0.09),
-    samples=st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1)), max_size=40),
-)
-def test_the_test_for_worse_light_is_the_highest_evidence_of_any_last_samples(
-    usual: float, samples: list[tuple[int, float]]
-) -> None:
-    page, worse = Page(usual), usual + WORSE
-    counts = [(n, round(n * share)) for n, share in samples]
-    nats = [
-        wrong * math.log(worse / usual) + (n - wrong) * math.log((1 - worse) / (1 - usual))
-        for n, wrong in counts
-    ]
-    for end in range(1, len(counts) + 1):
-        highest = max(0.0, *(sum(nats[begin:end]) for begin in range(end)))
-        found = page.take(*counts[end - 1])
-        if abs(highest - WORSE_NATS) > 1e-6 * (1.0 + sum(map(abs, nats))):
-            assert found == (highest > WORSE_NATS)
 
 
 def test_two_hours_of_a_buried_cable_leave_the_key_that_was_promised() -> None:
