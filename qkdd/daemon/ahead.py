@@ -16,8 +16,8 @@ from qkdd.keys.cutting import Order
 
 SPAN_S = 0.25
 """Over which the rate of asking is taken, with the past fading away."""
-OFTEN_PER_S = 30.0
-"""Keys a second, from which on some are cut ahead."""
+OFTEN_PER_S = 10.0
+"""Keys a second, from which on some are cut ahead: three at once are enough."""
 AHEAD_S = 0.5
 """For how long they last; they are reserved anew when half is gone. A shorter time shares the two
 commits among fewer keys, a longer one burns more where somebody stops asking."""
@@ -27,8 +27,10 @@ MOST_BYTES = 4_096
 high rate at a time."""
 LARGE_ORDER = 8
 """Keys in one order, from which on it is worth its own commits."""
-IDLE_S = 10.0
-"""After which keys that nobody has come for are burned."""
+IDLE_S = 60.0
+"""After which keys that nobody came for are burned: who asks for many once a minute has them."""
+SCARCE = 100
+"""Part of our half of the stock, as one in so many, above which nothing is cut ahead."""
 PAUSE_S = 10.0
 """After a refusal (the stock is short, or the peer slow to answer), before the next try."""
 

@@ -11,7 +11,7 @@ import trio
 from qkdd.base.errors import LinkLost, OutOfKey, QkdError
 from qkdd.base.ids import LinkId
 from qkdd.base.secret import Secret
-from qkdd.daemon.ahead import Ahead
+from qkdd.daemon.ahead import SCARCE, Ahead
 from qkdd.daemon.gathering import Gathering
 from qkdd.daemon.key_turn import Outcome, Stocking, Wanted, answered_ids
 from qkdd.daemon.store_service import StoreService
@@ -79,7 +79,22 @@ class OrderDesk:
 
     def _reserve(self, store: KeyStore, orders: Sequence[Wanted]) -> Reservations:
         now_s = int(time.time())
-        return store.reserve_orders(self._link, [wanted.asked for wanted in orders], now_s)
+        short = [self._scarcity(store, wanted) for wanted in orders]
+        good = [one.asked for one, why in zip(orders, short, strict=True) if why is None]
+        reserved = store.reserve_orders(self._link, good, now_s)
+        records = iter(reserved.records)
+        return Reservations(
+            [next(records) if why is None else why for why in short], reserved.announcements
+        )
+
+    def _scarcity(self, store: KeyStore, wanted: Wanted) -> OutOfKey | None:
+        """Say why keys that nobody has asked for yet should stay in the stock, if they should."""
+        order = wanted.asked
+        if not isinstance(wanted, Stocking):
+            return None
+        if store.available_keys(self._link, 8 * order.n_bytes) >= SCARCE * order.number:
+            return None
+        return OutOfKey(f"link {self._link}: too few keys to cut any ahead")
 
     def _reserved(self, orders: Sequence[Wanted], reservations: Reservations) -> None:
         overdue_s = trio.current_time() + HELD_TIMEOUT_S

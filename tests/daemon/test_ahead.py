@@ -35,7 +35,7 @@ def names(number: int) -> list[UUID]:
 
 
 def test_who_asks_seldom_gets_nothing_cut_ahead() -> None:
-    assert ask(Ahead(128), ONE, 0.8 * OFTEN_PER_S, 100 * SPAN_S) is None
+    assert ask(Ahead(128), ONE, 0.5 * OFTEN_PER_S, 100 * SPAN_S) is None
 
 
 @pytest.mark.parametrize("per_s", [50.0, 100.0])

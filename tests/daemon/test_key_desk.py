@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from qkdd.base.errors import LinkLost, StoreError
 from qkdd.daemon import ahead
-from qkdd.daemon.ahead import MOST_KEYS
+from qkdd.daemon.ahead import MOST_KEYS, SCARCE
 from qkdd.daemon.order_desk import HELD_TIMEOUT_S
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import HttpError
@@ -22,6 +22,8 @@ from tests.daemon.desk_pair import DELIVERY, LINK, DeskEnd, DeskPair, desk_pair,
 
 ASKED = EncRequest("alpha", ("beta",), 2, 256)
 ONE = EncRequest("alpha", ("beta",), 1, 256)
+AMPLE_BYTES = 4 * SCARCE * MOST_KEYS * 32
+"""A block of which no order cut ahead is too much of our half."""
 OFTEN = 20
 """Requests one after another, on a clock that hardly moves: a high rate."""
 
@@ -267,7 +269,7 @@ async def test_for_those_who_ask_often_the_peer_holds_keys_before_they_ask(
     tmp_path: Path, patient_clock: trio.testing.MockClock
 ) -> None:
     async with desk_pair(tmp_path) as pair, pair.session():
-        await pair.block()
+        await pair.block(AMPLE_BYTES)
         await ask_often(pair)
         await settled(pair)
         pair.bob.meddle = lose(KeysHeld)  # whoever asks for his key alone now is kept waiting
@@ -282,7 +284,7 @@ async def test_keys_cut_ahead_that_nobody_comes_for_are_burned_at_both_ends(
     idle_s = 2.0
     monkeypatch.setattr(ahead, "IDLE_S", idle_s)
     async with desk_pair(tmp_path) as pair, pair.session():
-        await pair.block()
+        await pair.block(AMPLE_BYTES)
         before = await account(pair.alice)
         await ask_often(pair)
         await trio.sleep(idle_s + 3)
@@ -297,7 +299,7 @@ async def test_keys_cut_ahead_are_burned_with_the_session_and_never_given_in_the
 ) -> None:
     async with desk_pair(tmp_path) as pair:
         async with pair.session():
-            await pair.block()
+            await pair.block(AMPLE_BYTES)
             await ask_often(pair)
         async with pair.session():
             (key,) = await pair.alice.office.new_keys(ONE)
@@ -318,7 +320,7 @@ async def test_a_key_cut_ahead_that_the_peer_refuses_is_given_to_nobody(
         return message
 
     async with desk_pair(tmp_path) as pair, pair.session():
-        await pair.block()
+        await pair.block(AMPLE_BYTES)
         pair.bob.meddle = refuse_one
         await ask_often(pair)
         await trio.sleep(1.0)
@@ -332,7 +334,7 @@ async def test_nothing_is_cut_ahead_of_a_stock_that_is_reserved_for_others(
     tmp_path: Path, patient_clock: trio.testing.MockClock
 ) -> None:
     async with desk_pair(tmp_path) as pair, pair.session():
-        await pair.block()
+        await pair.block(AMPLE_BYTES)
         saes = tuple(
             msgspec.structs.replace(sae, reserved_bits_per_s=1.0 if sae.id == "anna" else 0.0)
             for sae in DELIVERY.saes
@@ -341,3 +343,14 @@ async def test_nothing_is_cut_ahead_of_a_stock_that_is_reserved_for_others(
         before = await account(pair.alice)
         await ask_often(pair)
         assert (await settled(pair)).reserved == before.reserved
+
+
+async def test_nothing_is_cut_ahead_of_a_small_stock(
+    tmp_path: Path, patient_clock: trio.testing.MockClock
+) -> None:
+    async with desk_pair(tmp_path) as pair, pair.session():
+        await pair.block()
+        before = await account(pair.alice)
+        await ask_often(pair)
+        after = await settled(pair)
+        assert (after.reserved, after.burned) == (before.reserved, before.burned)
