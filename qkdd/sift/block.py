@@ -9,11 +9,12 @@ from qkdd.base.bits import Bits
 from qkdd.base.counts import ByIntensity, DecoyCounts
 from qkdd.base.ids import BlockNo
 from qkdd.kernels.sifting import KeyPlanes
+from qkdd.sift.spread import spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiftedBlock:
-    """One end's key-basis bits of a block, in slot order; the other end's differ by the errors."""
+    """One end's key-basis bits of a block, :func:`spread`; the other end's differ by the errors."""
 
     block_no: BlockNo
     key_bits: Bits
@@ -59,6 +60,8 @@ class KeyGatherer:
             intensities[here] = low | high << 1
             bits.fill(0)
             start += part.n_bits
+        spread(key_bits)
+        spread(intensities)
         counts = DecoyCounts(key=self.counts, test=test, test_errors=test_errors)
         self.wipe()
         return SiftedBlock(block_no, key_bits, intensities, counts)
