@@ -21,10 +21,9 @@ OFTEN_PER_S = 10.0
 AHEAD_S = 0.5
 """For how long they last; they are reserved anew when half is gone. A shorter time shares the two
 commits among fewer keys, a longer one burns more where somebody stops asking."""
-MOST_KEYS = 64
 MOST_BYTES = 4_096
-"""Cut ahead for one kind of order: a crash burns so much, and no more than a few such kinds have a
-high rate at a time."""
+"""Of keys cut ahead for one kind of order, 128 of 256 bits: a crash burns so much. Those who ask as
+fast as they can get all their keys out of this, 64 being cut in a tenth of the time they last."""
 LARGE_ORDER = 8
 """Keys in one order, from which on it is worth its own commits."""
 IDLE_S = 60.0
@@ -56,7 +55,7 @@ class Ahead:
 
     def __init__(self, most_keys: int) -> None:
         """``most_keys``: that may be in one order."""
-        self._most_keys = min(most_keys, MOST_KEYS)
+        self._most_keys = most_keys
         self._kinds: dict[Order, _Kind] = {}
 
     def take(self, order: Order, now_s: float) -> tuple[UUID, ...]:

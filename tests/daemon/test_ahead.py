@@ -9,7 +9,6 @@ from qkdd.daemon.ahead import (
     IDLE_S,
     LARGE_ORDER,
     MOST_BYTES,
-    MOST_KEYS,
     OFTEN_PER_S,
     PAUSE_S,
     SPAN_S,
@@ -52,7 +51,11 @@ def test_who_asks_often_gets_what_lasts_for_a_moment(per_s: float) -> None:
 
 
 def test_no_more_is_cut_than_one_order_and_one_crash_may_have() -> None:
-    for most, n_bytes, limit in ((128, 32, MOST_KEYS), (10, 32, 10), (128, 512, MOST_BYTES // 512)):
+    for most, n_bytes, limit in (
+        (1_024, 32, MOST_BYTES // 32),
+        (10, 32, 10),
+        (128, 512, MOST_BYTES // 512),
+    ):
         ahead, order = Ahead(most), Order(1, n_bytes, "alpha", ("beta",))
         for _ in range(1_000):
             ahead.take(order, 0.0)
@@ -117,12 +120,12 @@ def test_more_is_cut_when_half_is_gone() -> None:
         ahead.take(ONE, 0.0)
     more = ahead.next_order(ONE, 0.0)
     assert more is not None
-    ahead.came(more, names(MOST_KEYS))
+    ahead.came(more, names(more.number))
     asked = 0
     while ahead.next_order(ONE, 0.0) is None:
         assert ahead.take(ONE, 0.0)
         asked += 1
-    assert asked == MOST_KEYS // 2
+    assert asked == more.number // 2
 
 
 def test_what_nobody_comes_for_is_burned_once() -> None:

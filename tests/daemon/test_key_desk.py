@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from qkdd.base.errors import LinkLost, StoreError
 from qkdd.daemon import ahead
-from qkdd.daemon.ahead import MOST_KEYS, SCARCE
+from qkdd.daemon.ahead import MOST_BYTES, SCARCE
 from qkdd.daemon.order_desk import HELD_TIMEOUT_S
 from qkdd.deliver.delivered import DeliveredKey
 from qkdd.deliver.errors import HttpError
@@ -22,7 +22,7 @@ from tests.daemon.desk_pair import DELIVERY, LINK, DeskEnd, DeskPair, desk_pair,
 
 ASKED = EncRequest("alpha", ("beta",), 2, 256)
 ONE = EncRequest("alpha", ("beta",), 1, 256)
-AMPLE_BYTES = 4 * SCARCE * MOST_KEYS * 32
+AMPLE_BYTES = 2 * SCARCE * MOST_BYTES
 """A block of which no order cut ahead is too much of our half."""
 OFTEN = 20
 """Requests one after another, on a clock that hardly moves: a high rate."""
@@ -290,7 +290,7 @@ async def test_keys_cut_ahead_that_nobody_comes_for_are_burned_at_both_ends(
         await trio.sleep(idle_s + 3)
         after = await settled(pair)
         assert after.reserved == before.reserved
-        assert 0 < after.burned - before.burned <= MOST_KEYS * 256
+        assert 0 < after.burned - before.burned <= 8 * MOST_BYTES
         assert after.delivered == OFTEN * 256
 
 
