@@ -53,6 +53,10 @@ class Reader:
             self._buffer += await self._transport.receive_some()
         return bytes(self._buffer[:n_bytes])
 
+    def take_waiting(self) -> None:
+        """Take what has come, if it can be seen without waiting."""
+        self._buffer += self._transport.receive_waiting(65536)
+
     async def exactly(self, n_bytes: int) -> bytes:
         await self.peek(n_bytes)
         return self._take(n_bytes)

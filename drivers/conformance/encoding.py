@@ -3,7 +3,7 @@
 import trio
 
 from drivers.conformance.demands import CALL_TIMEOUT_S, CUT_AFTER_S, check_identity, demand, refuses
-from drivers.encoder import Encoder, EncoderPlan, EncoderState
+from drivers.encoder import Encoder, EncoderPlan, EncoderState, EncoderStatus
 from drivers.errors import Refused
 
 SMALL_PLAN = EncoderPlan(
@@ -62,6 +62,24 @@ async def _check_emission(encoder: Encoder, plan: EncoderPlan) -> None:
         previous, later = later, await encoder.status()
         demand(later.state is EncoderState.RUNNING, f"stopped by itself: {later}")
         demand(later.pulses > previous.pulses, f"no pulses between {previous} and {later}")
+    await _check_status_before(encoder, later)
     most = (trio.current_time() - start_s + 0.5) * plan.pulse_rate_hz
     demand(later.pulses <= most, f"{later.pulses} pulses, but at most {most:.0f} had time")
     demand(later.block == 0, f"after the preamble comes block 0, not {later}")
+
+
+async def _check_status_before(encoder: Encoder, seen: EncoderStatus) -> None:
+    before = await encoder.status_before()
+    demand(before is None, f"nothing was asked before, but {before}")
+    await trio.sleep(0.1)
+    middle = await encoder.status()
+    before = await encoder.status_before()
+    demand(before is None, f"the status was asked for in between, but {before}")
+    await trio.sleep(0.1)
+    before = await encoder.status_before()
+    demand(before is not None, "no answer to the question before")
+    assert before is not None
+    demand(before.run == seen.run, f"run {seen.run}, but {before}")
+    demand(before.pulses >= middle.pulses, f"{before} was asked for after {middle}")
+    after = await encoder.status()
+    demand(after.pulses > before.pulses, f"{before} was asked for before {after}")

@@ -67,3 +67,8 @@ class Encoder(Protocol):
     async def status(self) -> EncoderStatus:
         """Also keeps a running encoder's watchdog fed."""
         ...
+
+    async def status_before(self) -> EncoderStatus | None:
+        """Ask as `status` does, and return the answer to the question before, which nobody had to
+        wait for; None if there was none or it is too old, or if anything else was asked since."""
+        ...

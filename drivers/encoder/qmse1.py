@@ -67,6 +67,8 @@ class Qmse1:
         self._n_sent = 0
         self._n_opened = 0
         self._broken = ""
+        self._sent_s = 0.0
+        """When the last request was sent."""
 
     async def identity(self) -> Identity:
         fields = await self._request(IDENTIFY)
@@ -114,7 +116,31 @@ class Qmse1:
         await self._request(STOP)
 
     async def status(self) -> EncoderStatus:
-        fields = await self._request(ASK_STATUS)
+        return self._read_status(await self._request(ASK_STATUS))
+
+    async def status_before(self) -> EncoderStatus | None:
+        """The board answers in order; every other request takes the answers before its own away.
+
+        An answer that is older than the board's patience says nothing: it may have stopped since.
+        """
+        answer = b""
+        async with self._lock:
+            late_s = self._sent_s + REPLY_TIMEOUT_S
+            with trio.move_on_after(REPLY_TIMEOUT_S) as patience:
+                await self._greet_once()
+                await self._send(ASK_STATUS, b"")
+            if not patience.cancelled_caught and trio.current_time() < late_s:
+                self._reader.take_waiting()
+                with trio.move_on_at(late_s) as patience:
+                    while self._n_opened < self._n_sent - 1:
+                        answer = await self._frame()
+            if patience.cancelled_caught:
+                raise self._silence(ASK_STATUS)
+        if not answer or answer[0] != ASK_STATUS | ANSWER:
+            return None
+        return self._read_status(self._accepted(ASK_STATUS, answer))
+
+    def _read_status(self, fields: bytes) -> EncoderStatus:
         try:
             state, run, pulses, block, n_seeds = STATUS.unpack(fields)
             known = EncoderState(state)
@@ -143,9 +169,13 @@ class Qmse1:
                 await self._send(opcode, fields)
                 answer = await self._answer()
             if patience.cancelled_caught:
-                raise NoReply(
-                    f"{MODEL}: no answer to request {opcode:#04x} within {REPLY_TIMEOUT_S:g} s"
-                )
+                raise self._silence(opcode)
+        return self._accepted(opcode, answer)
+
+    def _silence(self, opcode: int) -> NoReply:
+        return NoReply(f"{MODEL}: no answer to request {opcode:#04x} within {REPLY_TIMEOUT_S:g} s")
+
+    def _accepted(self, opcode: int, answer: bytes) -> bytes:
         if len(answer) < 2 or answer[0] != opcode | ANSWER:
             raise self._break(
                 BadReply(f"{MODEL}: {answer[:2].hex()!r} is no answer to request {opcode:#04x}")
@@ -187,6 +217,7 @@ class Qmse1:
         self._broken = "a request was cut"
         await self._transport.send(length + sealed)
         self._n_sent += 1
+        self._sent_s = trio.current_time()
         self._broken = ""
 
     async def _answer(self) -> bytes:

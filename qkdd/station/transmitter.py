@@ -59,14 +59,14 @@ class Transmitter:
         await self.encoder.start(run)
 
     async def check(self) -> EncoderStatus:
-        """Read the encoder; also keeps its watchdog fed.
+        """Say how the encoder was when it was last asked; asking again keeps its watchdog fed.
 
         Raises
         ------
         EncoderStopped
             If it no longer runs (underrun, watchdog).
         """
-        status = await self.encoder.status()
+        status = await self.encoder.status_before() or await self.encoder.status()
         if status.state is not EncoderState.RUNNING:
             raise EncoderStopped(
                 f"the state encoder stopped by itself: {status.state.name.lower()}"

@@ -84,6 +84,10 @@ class Board:
         data, self._out = self._out[: self.chunk], self._out[self.chunk :]
         return data
 
+    def receive_waiting(self, max_bytes: int) -> bytes:
+        data, self._out = self._out[: self.chunk], self._out[self.chunk :]
+        return data
+
     async def aclose(self) -> None: ...
 
 
@@ -133,6 +137,65 @@ async def test_status_is_read_and_no_block_is_none():
     assert await encoder.status() == EncoderStatus(EncoderState.RUNNING, 3, 1000, 4, 2)
     board.answers[6] = b"\x86\0" + struct.pack("<BQQQB", 3, 3, 1000, 2**64 - 1, 0)
     assert await encoder.status() == EncoderStatus(EncoderState.FAULT, 3, 1000, None, 0)
+
+
+def running(pulses: int) -> bytes:
+    return b"\x86\0" + struct.pack("<BQQQB", 2, 3, pulses, 4, 2)
+
+
+@pytest.mark.parametrize("chunk", [1, 65536])
+async def test_the_status_before_is_the_answer_to_the_question_before(autojump_clock, chunk):
+    board = Board()
+    board.chunk = chunk
+    encoder = a_driver(board)
+    for pulses in (1, 2, 3):
+        board.answers[6] = running(pulses)
+        before = await encoder.status_before()
+        assert before == (
+            EncoderStatus(EncoderState.RUNNING, 3, pulses - 1, 4, 2) if pulses > 1 else None
+        )
+        await trio.sleep(0.25)
+    board.answers[6] = running(4)
+    assert (await encoder.status()).pulses == 4
+    assert await encoder.status_before() is None
+    await encoder.load_seed(5, bytes(32))
+    assert await encoder.status_before() is None
+    assert len(board.requests) == 7
+    assert trio.current_time() == 0.75  # nobody has waited
+
+
+async def test_a_board_that_is_silent_is_noticed_a_second_after_the_first_question(autojump_clock):
+    board = Board()
+    board.answers[6] = running(7)
+    encoder = a_driver(board)
+    assert await encoder.status_before() is None
+    await trio.sleep(0.25)
+    assert await encoder.status_before() is not None
+    board.silent = True
+    await trio.sleep(0.25)
+    assert await encoder.status_before() is not None
+    asked_s = trio.current_time()
+    await trio.sleep(0.25)
+    with pytest.raises(NoReply, match="no answer to request 0x06"):
+        await encoder.status_before()
+    assert trio.current_time() - asked_s == pytest.approx(1.0)
+    assert len(board.requests) == 4
+
+
+async def test_after_a_second_without_a_question_the_answer_before_is_too_old(autojump_clock):
+    """The board's watchdog may have stopped it since."""
+    board = Board()
+    encoder = a_driver(board)
+    board.answers[6] = running(7)
+    assert await encoder.status_before() is None
+    await trio.sleep(1.1)
+    board.answers[6] = running(8)
+    assert await encoder.status_before() is None
+    board.answers[6] = running(9)
+    assert (await encoder.status()).pulses == 9
+    assert await encoder.status_before() is None
+    await trio.sleep(0.9)
+    assert await encoder.status_before() is not None
 
 
 async def test_a_refusal_has_the_boards_words_and_the_session_goes_on():
