@@ -2,10 +2,10 @@
 
 ========================================  =====================================================
 ``tcp://host:port``                       a TCP byte stream, natively in trio
+``TCPIP::host::port::SOCKET``             the same: through VISA each call would take a thread
 ``serial:/dev/x``                         a serial device or pty, natively in trio
 ``ASRL/dev/x::INSTR``                     the same: pyvisa-py would read it a byte per call
-anything else, as                         VISA: the vendor's library, or pyvisa-py
-``TCPIP::h::p::SOCKET``, ``GPIB0::28::INSTR``
+anything else, as ``GPIB0::28::INSTR``    VISA: the vendor's library, or pyvisa-py
 ========================================  =====================================================
 """
 
@@ -20,6 +20,7 @@ from drivers.transport import Transport
 CLOSE_TIMEOUT_S = 2.0
 
 _TCP = re.compile(r"tcp://(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})\Z")
+_SOCKET = re.compile(r"TCPIP\d*::(?P<host>[^:/\[\]]+)::(?P<port>\d{1,5})::SOCKET\Z", re.IGNORECASE)
 _SERIAL = re.compile(r"serial:(?P<path>.+)\Z")
 _ASRL_PATH = re.compile(r"ASRL(?P<path>/.+?)::INSTR\Z", re.IGNORECASE)
 _VISA = re.compile(r"(TCPIP|GPIB|USB|ASRL|PRLGX-)[\w-]*::.+\Z", re.IGNORECASE)
@@ -62,10 +63,12 @@ def check_resource(resource: str) -> None:
 
 async def _open(resource: str, baud: int) -> Transport:
     check_resource(resource)
-    if match := _TCP.match(resource):
+    if match := _TCP.match(resource) or _SOCKET.match(resource):
         from drivers.transports.tcp import open_tcp
 
-        return await open_tcp(match["v6"] or match["host"], int(match["port"]), name=resource)
+        groups = match.groupdict()
+        host = groups.get("v6") or groups["host"]
+        return await open_tcp(host, int(match["port"]), name=resource)
     if match := _SERIAL.match(resource) or _ASRL_PATH.match(resource):
         from drivers.transports.serial_port import open_serial
 

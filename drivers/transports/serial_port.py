@@ -43,9 +43,11 @@ class SerialTransport:
         """Whoever has asked waits first: to look before costs a system call that finds nothing."""
         data = b""
         while not data:
+            if self._stream.fileno() < 0:  # trio would remember that somebody waits for it
+                raise NoReply(f"{self._name}: closed")
             try:
                 await trio.lowlevel.wait_readable(self._stream.fileno())
-            except (ValueError, OSError, trio.ClosedResourceError) as error:
+            except (OSError, trio.ClosedResourceError) as error:
                 raise NoReply(f"{self._name}: the device is gone") from error
             data = self.receive_waiting(max_bytes)
         return data

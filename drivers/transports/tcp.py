@@ -36,9 +36,11 @@ class TcpTransport:
         """Whoever has asked waits first: to look before costs a system call that finds nothing."""
         data = b""
         while not data:
+            if self._stream.socket.fileno() < 0:  # trio would remember that somebody waits for it
+                raise NoReply(f"{self._name}: closed")
             try:
                 await trio.lowlevel.wait_readable(self._stream.socket)
-            except (ValueError, OSError, trio.ClosedResourceError) as error:
+            except (OSError, trio.ClosedResourceError) as error:
                 raise NoReply(f"{self._name}: connection lost") from error
             data = self.receive_waiting(max_bytes)
         return data

@@ -14,6 +14,8 @@ from drivers.errors import BadReply, NoReply
 from drivers.transport import LineProtocol, Reader, Transport
 from drivers.transports import open_transport
 from drivers.transports.scripted import Gone, expect
+from drivers.transports.tcp import TcpTransport
+from drivers.transports.visa import open_visa
 
 
 @asynccontextmanager
@@ -44,8 +46,22 @@ async def echo(stream: trio.SocketStream) -> None:
         await stream.send_all(data)
 
 
-def resources(port: int) -> list[str]:
-    return [f"tcp://127.0.0.1:{port}", f"TCPIP::127.0.0.1::{port}::SOCKET"]
+@asynccontextmanager
+async def open_socket(way: str, port: int) -> AsyncIterator[Transport]:
+    """Open it by one of the two forms, or by pyvisa, as a GPIB instrument is."""
+    socket = f"TCPIP::127.0.0.1::{port}::SOCKET"
+    if way == "visa":
+        transport = await open_visa(socket, baud=9600, name=socket)
+        try:
+            yield transport
+        finally:
+            await transport.aclose()
+        return
+    async with open_transport(socket if way == "socket" else f"tcp://127.0.0.1:{port}") as opened:
+        yield opened
+
+
+WAYS = ("trio", "socket", "visa")
 
 
 async def listen(stream: trio.SocketStream) -> None:
@@ -67,9 +83,9 @@ async def test_a_question_is_sent_without_a_turn_of_the_loop():
                     assert not turned.is_set()
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["trio", "visa"])
+@pytest.mark.parametrize("way", WAYS)
 async def test_bytes_go_there_and_back(way):
-    async with tcp_peer(echo) as port, open_transport(resources(port)[way]) as transport:
+    async with tcp_peer(echo) as port, open_socket(way, port) as transport:
         reader = Reader(transport, name="echo")
         for message in (b"short\n", b"no end of line", bytes(range(256)) * 300):
             await transport.send(message)
@@ -77,14 +93,14 @@ async def test_bytes_go_there_and_back(way):
                 assert await reader.exactly(len(message)) == message
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["trio", "visa"])
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_port_where_nobody_listens_is_no_reply(way):
     with trio.socket.socket() as probe:
         await probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
     async def open_and_ask() -> None:
-        async with open_transport(resources(port)[way]) as transport:
+        async with open_socket(way, port) as transport:
             line = LineProtocol(
                 transport, name="it", marker="*IDN?", is_marker=lambda _: True, timeout_s=1.0
             )
@@ -94,14 +110,14 @@ async def test_a_port_where_nobody_listens_is_no_reply(way):
         await open_and_ask()
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["trio", "visa"])
+@pytest.mark.parametrize("way", WAYS)
 async def test_unplugged_in_mid_reply_is_no_reply(way):
     async def die(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"HEWLETT-PA")
         await stream.aclose()
 
-    async with tcp_peer(die) as port, open_transport(resources(port)[way]) as transport:
+    async with tcp_peer(die) as port, open_socket(way, port) as transport:
         line = LineProtocol(
             transport, name="it", marker="*IDN?", is_marker=lambda _: True, timeout_s=1.0
         )
@@ -111,7 +127,7 @@ async def test_unplugged_in_mid_reply_is_no_reply(way):
             await line.ask("*IDN?")
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["trio", "visa"])
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_cancelled_read_loses_no_byte(way):
     go = trio.Event()
 
@@ -119,7 +135,7 @@ async def test_a_cancelled_read_loses_no_byte(way):
         await go.wait()
         await stream.send_all(b"here\n")
 
-    async with tcp_peer(later) as port, open_transport(resources(port)[way]) as transport:
+    async with tcp_peer(later) as port, open_socket(way, port) as transport:
         with trio.move_on_after(0.05) as scope:
             await transport.receive_some()
         assert scope.cancelled_caught
@@ -135,7 +151,7 @@ async def test_what_has_arrived_is_taken_without_waiting():
         await stream.send_all(b"here")
         await go.wait()
 
-    async with tcp_peer(talk) as port, open_transport(resources(port)[0]) as transport:
+    async with tcp_peer(talk) as port, open_socket("trio", port) as transport:
         first = await transport.receive_some(1)
         assert first + transport.receive_waiting(100) == b"here"
         assert transport.receive_waiting(100) == b""
@@ -146,6 +162,12 @@ async def test_what_has_arrived_is_taken_without_waiting():
             transport.receive_waiting(100)
 
 
+@pytest.mark.parametrize("form", ["TCPIP::127.0.0.1::{}::SOCKET", "tcpip0::localhost::{}::socket"])
+async def test_a_socket_needs_no_visa(form):
+    async with tcp_peer(listen) as port, open_transport(form.format(port)) as transport:
+        assert isinstance(transport, TcpTransport)
+
+
 async def stay_silent(_: trio.SocketStream) -> None:
     await trio.sleep_forever()
 
@@ -153,7 +175,7 @@ async def stay_silent(_: trio.SocketStream) -> None:
 async def test_visa_hears_a_cancel_within_one_step():
     async with (
         tcp_peer(stay_silent) as port,
-        open_transport(resources(port)[1]) as transport,
+        open_socket("visa", port) as transport,
     ):
         start_s = trio.current_time()
         with trio.move_on_after(0.05):
@@ -243,11 +265,18 @@ async def test_a_gpib_instrument_without_a_gpib_library_is_no_reply():
 
 async def test_closing_never_raises_whatever_happened():
     async with tcp_peer(echo) as port:
-        for resource in resources(port):
-            async with open_transport(resource) as transport:
+        for way in WAYS:
+            async with open_socket(way, port) as transport:
                 await transport.aclose()
                 with pytest.raises(NoReply):
                     await transport.send(b"x")
+                for _ in range(2):
+                    with pytest.raises(NoReply):
+                        await transport.receive_some()
+    with pty_pair() as (_, path):
+        async with open_transport(f"serial:{path}") as transport:
+            await transport.aclose()
+            for _ in range(2):
                 with pytest.raises(NoReply):
                     await transport.receive_some()
 
