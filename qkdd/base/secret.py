@@ -3,12 +3,16 @@
 import ctypes
 import hmac
 import mmap
+import threading
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NoReturn, Self
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _MADV_DONTDUMP = 16
+SHORT_BYTES = 256
+"""Secrets up to this lie several in one page. To ask the system for a page, to lock it and to give
+it back takes longer than all else that is done with a short key."""
 
 
 def _pages(n_bytes: int) -> tuple[mmap.mmap, bool]:
@@ -18,6 +22,31 @@ def _pages(n_bytes: int) -> tuple[mmap.mmap, bool]:
     locked = _LIBC.mlock(ctypes.c_void_p(address), ctypes.c_size_t(len(pages))) == 0
     pages.madvise(_MADV_DONTDUMP)
     return pages, locked
+
+
+class _Shared(threading.local):
+    """The page from which a thread's short secrets have their bytes, none of them used twice; it
+    goes back to the system with the last of them."""
+
+    def __init__(self) -> None:
+        self._pages = _pages(mmap.PAGESIZE)
+        self._used = 0
+
+    def take(self, n_bytes: int) -> tuple[tuple[mmap.mmap, bool], int]:
+        """Return where ``n_bytes`` zeros are, and from which place on."""
+        if self._used + n_bytes > mmap.PAGESIZE:
+            self._pages, self._used = _pages(mmap.PAGESIZE), 0
+        start = self._used
+        self._used += n_bytes
+        return self._pages, start
+
+
+_SHARED = _Shared()
+
+
+def _place(n_bytes: int) -> tuple[tuple[mmap.mmap, bool], int]:
+    """Find zeroed memory of which nobody else has had a byte."""
+    return _SHARED.take(n_bytes) if n_bytes <= SHORT_BYTES else (_pages(n_bytes), 0)
 
 
 class Secret:
@@ -32,7 +61,7 @@ class Secret:
     def __init__(self, n_bytes: int) -> None:
         if n_bytes < 0:
             raise ValueError(f"a secret cannot have {n_bytes} bytes")
-        self._lie(_pages(n_bytes), 0, n_bytes)
+        self._lie(*_place(n_bytes), n_bytes)
 
     def _lie(self, pages: tuple[mmap.mmap, bool], start: int, n_bytes: int) -> Self:
         self._map: mmap.mmap | None
@@ -42,11 +71,10 @@ class Secret:
 
     @classmethod
     def side_by_side(cls, sizes: Sequence[int]) -> list[Self]:
-        """Make several at once, in pages that they share: to ask the system for pages of its own
-        takes longer than all else that is done with a short key. No byte is used twice, so that
-        views of one that was wiped see zeros, whatever becomes of the others."""
-        pages = _pages(sum(sizes))
-        ends = [*accumulate(sizes)]
+        """Make several at once, in pages that they share. No byte is used twice, so that views of
+        one that was wiped see zeros, whatever becomes of the others."""
+        pages, start = _place(sum(sizes))
+        ends = [*accumulate(sizes, initial=start)][1:]
         return [
             cls.__new__(cls)._lie(pages, end - size, size)  # noqa: SLF001  its own class
             for size, end in zip(sizes, ends, strict=True)

@@ -1,12 +1,14 @@
 """A Secret shows its bytes to nobody who does not ask, and forgets when told."""
 
 import copy
+import ctypes
 import os
 import pickle
+from threading import Thread
 
 import pytest
 
-from qkdd.base.secret import Secret
+from qkdd.base.secret import SHORT_BYTES, Secret
 
 
 def test_neither_repr_nor_format_shows_a_byte() -> None:
@@ -74,3 +76,39 @@ def test_secrets_that_lie_side_by_side_are_wiped_each_for_itself() -> None:
     later[0].reveal()[:] = b"c" * 32
     assert bytes(view) == bytes(32)
     assert Secret.side_by_side([]) == []
+
+
+def test_short_secrets_share_pages_and_no_byte() -> None:
+    """More than fit into a page, of two threads at once; each is wiped for itself."""
+    made: list[list[Secret]] = [[], []]
+
+    def make(mine: list[Secret]) -> None:
+        for n in range(500):
+            secret = Secret(1 + n % SHORT_BYTES)
+            assert bytes(secret.reveal()) == bytes(len(secret))
+            secret.reveal()[:] = bytes([n % 251 + 1]) * len(secret)
+            mine.append(secret)
+
+    threads = [Thread(target=make, args=(mine,)) for mine in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    views = []
+    for mine in made:
+        for n, secret in enumerate(mine):
+            assert bytes(secret.reveal()) == bytes([n % 251 + 1]) * (1 + n % SHORT_BYTES)
+            if n % 2:
+                views.append(secret.reveal())
+                secret.wipe()
+    make(later := [])
+    assert all(bytes(view) == bytes(len(view)) for view in views)
+    for mine in (*made, later):
+        for n, secret in enumerate(mine):
+            assert secret.wiped or bytes(secret.reveal()) == bytes([n % 251 + 1]) * len(secret)
+    first, second = (secret.reveal() for secret in Secret.side_by_side([16, 16]))
+    assert _address(second) - _address(first) == 16
+
+
+def _address(view: memoryview) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(view))
