@@ -62,7 +62,7 @@ class Ahead:
         """Note that somebody asks; return the names of his keys, none if they are not ready."""
         if order.number >= LARGE_ORDER:
             return ()
-        kind = self._kinds.setdefault(replace(order, number=1), _Kind())
+        kind = self._kinds.setdefault(_one_of(order), _Kind())
         kind.note(order.number, now_s)
         if len(kind.ready) < order.number:
             return ()
@@ -71,7 +71,7 @@ class Ahead:
     def next_order(self, order: Order, now_s: float) -> Order | None:
         """Return what to reserve for those who ask as in ``order``: then it is under way until
         :meth:`came` or :meth:`refused`."""
-        alone = replace(order, number=1)
+        alone = _one_of(order)
         kind = self._kinds.get(alone)
         if kind is None or kind.coming or now_s < kind.paused_until_s:
             return None
@@ -84,13 +84,13 @@ class Ahead:
 
     def came(self, order: Order, key_ids: Iterable[UUID]) -> None:
         """The peer holds what was reserved."""
-        kind = self._kinds[replace(order, number=1)]
+        kind = self._kinds[_one_of(order)]
         kind.coming = False
         kind.ready += key_ids
 
     def refused(self, order: Order, now_s: float) -> None:
         """Nothing came of it."""
-        kind = self._kinds[replace(order, number=1)]
+        kind = self._kinds[_one_of(order)]
         kind.coming = False
         kind.paused_until_s = now_s + PAUSE_S
 
@@ -109,3 +109,8 @@ class Ahead:
         for kind in self._kinds.values():
             kind.ready.clear()
         return left
+
+
+def _one_of(order: Order) -> Order:
+    """Return what orders for the same applications and size have in common."""
+    return order if order.number == 1 else replace(order, number=1)
