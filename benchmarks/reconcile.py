@@ -1,6 +1,6 @@
 """Reconciliation, both ends whole: efficiency, lost frames, rounds and speed per core.
 
-``python -m benchmarks.reconcile [--frames N] [--qber 0.01 ...] [--margin M] [--backend NAME]``
+``python -m benchmarks.reconcile [--point tight] [--frames N] [--qber 0.01 ...] [--margin M]``
 
 f counts every disclosed bit (checks, verdicts, hash and counts too). The limit is the normal
 approximation of a fixed-rate one-way code at frame error rate 1e-2: f_min = 1 + Q^-1(1e-2) *
@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.stopwatch import CpuTime
 from qkdd.kernels import ldpc
+from qkdd.reconcile import tight
 from qkdd.reconcile.alice import AliceReconciler
 from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.codes import FRAME_BITS
@@ -26,16 +27,17 @@ from qkdd.reconcile.settings import ReconcileSettings
 QUANTILE = 2.326347874  # of the normal distribution at 1e-2
 
 
-def limit(qber: float) -> float:
+def limit(qber: float, frame_bits: int = FRAME_BITS) -> float:
     """Return the smallest f of a one-way fixed-rate code on one frame."""
-    spread = sqrt(qber * (1 - qber) / FRAME_BITS) * log2((1 - qber) / qber)
+    spread = sqrt(qber * (1 - qber) / frame_bits) * log2((1 - qber) / qber)
     return 1 + QUANTILE * spread / entropy(qber)
 
 
 def measure(qber: float, n_frames: int, options: ReconcileSettings, seed: int) -> str:
     """Reconcile one block of ``n_frames`` and return its line of the table."""
     rng = np.random.default_rng(seed)
-    bits = rng.integers(0, 2, n_frames * FRAME_BITS, np.uint8)
+    frame_bits = tight.FRAME_BITS if options.ldpc_point == "tight" else FRAME_BITS
+    bits = rng.integers(0, 2, n_frames * frame_bits, np.uint8)
     wrong = bits ^ (rng.random(bits.size) < qber).astype(np.uint8)
     intensities = np.zeros(bits.size, np.uint8)
     alice = AliceReconciler(1, bits, intensities, qber, options, rng.bytes)
@@ -52,17 +54,18 @@ def measure(qber: float, n_frames: int, options: ReconcileSettings, seed: int) -
     assert np.array_equal(bits, wrong)
     assert alice.ledger == bob.ledger
     ledger = alice.ledger
-    f = ledger.f_both_ways(qber)
+    f, share = ledger.f_both_ways(qber), ledger.f_both_ways(qber) / limit(qber, frame_bits)
     return (
-        f"{qber:7.3%}  {ledger.f_one_way(qber):7.4f}  {f:7.4f}  {f / limit(qber):6.3f}  "
-        f"{ledger.lost // FRAME_BITS:4d}/{n_frames}  {(ledger.verdict - 1) / n_frames:6.3f}  "
+        f"{qber:7.3%}  {ledger.f_one_way(qber):7.4f}  {f:7.4f}  {share:6.3f}  "
+        f"{ledger.lost // frame_bits:4d}/{n_frames}  {(ledger.verdict - 1) / n_frames:6.3f}  "
         f"{bits.size / bob_time.seconds / 1e6:8.1f}  {bits.size / alice_time.seconds / 1e6:8.1f}"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=160)
+    parser.add_argument("--point", choices=("fast", "tight"), default="fast")
+    parser.add_argument("--frames", type=int, help="default: 10 million bits")
     parser.add_argument("--qber", type=float, nargs="+", default=[0.01, 0.02, 0.03, 0.05])
     parser.add_argument("--margin", type=float, default=ReconcileSettings().margin)
     parser.add_argument("--spread", type=float, default=ReconcileSettings().spread)
@@ -72,15 +75,19 @@ def main() -> None:
     options = parser.parse_args()
     ldpc.force(options.backend)
     settings = ReconcileSettings(
-        margin=options.margin, spread=options.spread, max_iterations=options.iterations
+        ldpc_point=options.point,
+        margin=options.margin,
+        spread=options.spread,
+        max_iterations=options.iterations,
     )
+    n_frames = options.frames or (160 if options.point == "fast" else 10)
     print(
         f"backend {ldpc.backend()}, margin {settings.margin}, spread {settings.spread}, "
-        f"{options.frames} frames"
+        f"{n_frames} frames ({options.point})"
     )
     print("   QBER  f 1-way  f 2-way  /limit      lost  tries/f  Bob Mb/s  Alice Mb/s")
     for qber in options.qber:
-        print(measure(qber, options.frames, settings, options.seed), flush=True)
+        print(measure(qber, n_frames, settings, options.seed), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from qkdd.daemon.snapshot import BlockFacts, LinkSnapshot, RelaySnapshot
 from qkdd.net.codec import MESSAGES
 from qkdd.network.settings import Network
 from qkdd.reconcile.codes import CODE_FAMILY
+from qkdd.reconcile.tight import TIGHT_FAMILY
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "hil/README.md"])
@@ -63,7 +64,7 @@ def shown(value: object) -> str:
         return "required"
     if value is None:
         return "-"
-    if value == CODE_FAMILY:
+    if value in (CODE_FAMILY, TIGHT_FAMILY):
         return "the release's own"
     if isinstance(value, tuple):
         value = list(value)

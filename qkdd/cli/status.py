@@ -166,8 +166,8 @@ def _describe_block(block: BlockFacts) -> str:
         f"{block.pulse_seconds:g} s of pulses, phase error <= {_share(block.phase_error_bound)}\n"
         f"    QBER key {_share(block.qber_key)} ({three(block.qber_key_by_intensity)} by "
         f"intensity), test {_share(block.qber_test)} ({three(block.qber_test_by_intensity)})\n"
-        f"    f {_number(block.f_one_way)} one way, {_number(block.f_both_ways)} both ways; "
-        f"eps_sec {block.eps_sec:g}, eps_cor {block.eps_cor:g}"
+        f"    f {_number(block.f_one_way)} one way, {_number(block.f_both_ways)} both ways "
+        f"({block.correction}); eps_sec {block.eps_sec:g}, eps_cor {block.eps_cor:g}"
         + (f"\n    no key: {block.reason}" if block.reason else "")
     )
 

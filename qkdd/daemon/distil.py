@@ -153,6 +153,7 @@ def block_facts(
         key_errors=errors,
         test_errors=counts.test_errors,
         phase_error_bound=length.phi,
+        correction=settings.reconcile.correction,
         f_one_way=ledger.f_one_way(qber) if qber else None,
         f_both_ways=ledger.f_both_ways(qber) if qber else None,
         eps_sec=length.eps_sec,

@@ -30,6 +30,8 @@ class BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
     test_errors: ByIntensity
     """The counts behind the proof, as :class:`DecoyCounts` has them."""
     phase_error_bound: float | None
+    correction: str
+    """How errors were corrected: method and operating point."""
     f_one_way: float | None
     f_both_ways: float | None
     eps_sec: float

@@ -11,9 +11,9 @@ from qkdd.base.entropy import Entropy
 from qkdd.base.errors import PeerError
 from qkdd.kernels import ldpc
 from qkdd.reconcile import checks
-from qkdd.reconcile.codes import FRAME_BITS, graph
+from qkdd.reconcile.codes import graph
 from qkdd.reconcile.ending import conclude, hash_of_block
-from qkdd.reconcile.frames import BATCH_FRAMES, Frame, batches, cut
+from qkdd.reconcile.frames import Frame, batch_at, batches, cut
 from qkdd.reconcile.ledger import CHECK_BITS, Ledger
 from qkdd.reconcile.messages import BlockHash, BlockVerdict, Revealed, Syndromes, Verdicts
 from qkdd.reconcile.outcome import Reconciled
@@ -69,7 +69,7 @@ class AliceReconciler:
             yield self._open_batch(first)
 
     def _open_batch(self, first: int) -> Syndromes:
-        frames = self._frames[first : first + BATCH_FRAMES]
+        frames = batch_at(self._frames, first)
         check_key = checks.draw_frame_key(self._entropy)
         parities, frame_checks = [], []
         for frame in frames:
@@ -159,9 +159,9 @@ class AliceReconciler:
         assert frame.code is not None
         first = 0 if round_no == 0 else frame.code.rows_after(round_no - 1)
         rows = graph(frame.code, first, frame.code.rows_after(round_no))
-        if frame.size == FRAME_BITS:
+        if frame.size == frame.code.n_bits:
             return pack(ldpc.syndrome(rows, self._slice(frame)))
-        padded = np.zeros(FRAME_BITS, np.uint8)
+        padded = np.zeros(frame.code.n_bits, np.uint8)
         padded[: frame.size] = self._slice(frame)
         parities = pack(ldpc.syndrome(rows, padded))
         padded.fill(0)

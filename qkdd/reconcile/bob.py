@@ -11,7 +11,7 @@ from qkdd.base.errors import PeerError
 from qkdd.reconcile import checks
 from qkdd.reconcile.decoding import Decoder
 from qkdd.reconcile.ending import compare, count_errors
-from qkdd.reconcile.frames import BATCH_FRAMES, Frame, batches, cut
+from qkdd.reconcile.frames import Frame, batch_at, batches, cut
 from qkdd.reconcile.ledger import CHECK_BITS, Ledger
 from qkdd.reconcile.messages import BlockHash, BlockVerdict, Revealed, Syndromes, Verdicts
 from qkdd.reconcile.outcome import Reconciled
@@ -36,8 +36,9 @@ class _Batch:
 class BobReconciler:
     """Syndromes in, Verdicts out, Revealed in, Verdicts out, ... BlockHash in, BlockVerdict out.
 
-    Heavy (1 to 3 ms per frame of 65,536 bits): call it in a worker thread, one call at a
-    time. ``bits`` (uint8 0/1) is corrected IN PLACE, and stays its owner's to wipe.
+    Heavy (1 to 3 ms per frame of 65,536 bits, up to a second for a long one): call it in a worker
+    thread, one call at a time. ``bits`` (uint8 0/1) is corrected IN PLACE, and stays its owner's to
+    wipe.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ class BobReconciler:
         first = message.first_frame
         if not awaited or first != awaited[0]:
             raise PeerError(f"syndromes from frame {first}, awaited {awaited[:1]}")
-        mine = frames[first : first + BATCH_FRAMES]
+        mine = batch_at(frames, first)
         if len(message.parities) != len(mine) or len(message.checks) != len(mine):
             raise PeerError(
                 f"{len(message.parities)} syndromes and {len(message.checks)} checks for "

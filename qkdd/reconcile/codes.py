@@ -31,15 +31,23 @@ ROUNDS = len(ROUND_STEPS)
 class Code:
     """One member of the family.
 
-    ``threshold`` is the share of errors at which the base fails on one frame in two (measured).
+    ``n_columns`` circulants of ``z`` bits side by side. ``threshold`` is the share of errors at
+    which the base fails on one frame in two (measured).
     """
 
+    z: int
+    n_columns: int
     rows: int
     step_rows: int
     threshold: float
     row_start: npt.NDArray[np.int32]
     columns: npt.NDArray[np.int32]
     shifts: npt.NDArray[np.int32]
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of a frame."""
+        return self.z * self.n_columns
 
     def rows_after(self, round_no: int) -> int:
         """How many rows of circulants the peer has seen after ``round_no`` blind rounds."""
@@ -48,8 +56,8 @@ class Code:
     def check_bits(self, round_no: int) -> int:
         """How many parities round ``round_no`` sends (round 0: the base)."""
         if round_no == 0:
-            return Z * self.rows
-        return Z * ROUND_STEPS[round_no - 1] * self.step_rows
+            return self.z * self.rows
+        return self.z * ROUND_STEPS[round_no - 1] * self.step_rows
 
 
 @lru_cache(maxsize=1)
@@ -73,6 +81,8 @@ def _code(
     """Unfold one code: circulants are stored as distances in the matrix, read row by row."""
     row, column = np.divmod(np.cumsum(gaps, dtype=np.int32), N_COLUMNS)
     return Code(
+        z=Z,
+        n_columns=N_COLUMNS,
         rows=rows,
         step_rows=step_rows,
         threshold=threshold_ppm * 1e-6,
@@ -87,8 +97,8 @@ def graph(code: Code, first_row: int, last_row: int) -> Graph:
     """Return rows ``first_row <= i < last_row`` of a code."""
     start, stop = code.row_start[first_row], code.row_start[last_row]
     return Graph(
-        Z,
-        N_COLUMNS,
+        code.z,
+        code.n_columns,
         (code.row_start[first_row : last_row + 1] - start).astype(np.int32),
         code.columns[start:stop],
         code.shifts[start:stop],

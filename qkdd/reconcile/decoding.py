@@ -19,6 +19,11 @@ PATIENCE = 6
 """Passes without progress after which the next round is asked for: it goes on where this one
 stopped. Fewer save time and spend key."""
 
+LONG_PATIENCE = 12
+LONG_PASSES = 5
+"""A long frame is decoded from one end to the other: patience, and how many times the passes of
+``max_iterations`` it may take."""
+
 KEPT_BYTES = 24 << 20
 """Messages kept for the next round, about 0.4 MB a frame: four batches in which all frames fail.
 Beyond that a frame begins its next round anew, which takes longer."""
@@ -66,9 +71,9 @@ class Decoder:
         """Return Alice's bits as far as her ``parities`` tell, or None if decoding failed."""
         assert frame.code is not None
         rows = graph(frame.code, 0, frame.code.rows_after(round_no))
-        padded = np.zeros(FRAME_BITS, np.uint8)
+        padded = np.zeros(frame.code.n_bits, np.uint8)
         padded[: frame.size] = bits
-        llr = np.full(FRAME_BITS, SURE, np.int8)
+        llr = np.full(frame.code.n_bits, SURE, np.int8)
         if (self._steps == self._steps[0]).all():
             llr[: frame.size] = self._steps[0]
         else:
@@ -89,14 +94,15 @@ class Decoder:
         kept = self._kept.pop(frame.start, None)
         room = self._new_room(frame) if kept is None else kept.room
         messages = room[: rows.n_messages]
+        long = rows.n_bits > FRAME_BITS
         iterations, errors = ldpc.decode(
             rows,
             llr,
             target,
             table.phi,
             table.inverse,
-            self._max_iterations,
-            patience=PATIENCE,
+            self._max_iterations * (LONG_PASSES if long else 1),
+            patience=LONG_PATIENCE if long else PATIENCE,
             messages=messages,
             warm_rows=kept.n_rows if kept is not None else 0,
         )

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from math import sqrt
 
+from qkdd.reconcile import tight
 from qkdd.reconcile.codes import FRAME_BITS, Code, Z, code_for, code_with_rows
 from qkdd.reconcile.ledger import CHECK_BITS
 from qkdd.reconcile.settings import ReconcileSettings
 
 BATCH_FRAMES = 16
-"""Frames in one message: about 0.1 s of a fast link's key, and 40 kB on the wire."""
+"""Frames of 65,536 bits in one message, or one long frame: about 0.1 s of a fast link's key, and
+40 kB on the wire."""
 
 SHORT_SLACK = 1.05
 """A shortened frame is further from its limit: this many times the parities per bit."""
@@ -27,26 +29,48 @@ class Frame:
     code: Code | None
 
 
-def first_threshold(qber: float, settings: ReconcileSettings) -> float:
+def first_threshold(
+    qber: float, settings: ReconcileSettings, frame_bits: int = FRAME_BITS
+) -> float:
     """Return the QBER up to which the first code must decode; see ReconcileSettings.spread."""
-    deviation = sqrt(qber * (1 - qber) / FRAME_BITS)
+    deviation = sqrt(qber * (1 - qber) / frame_bits)
     return max(0.0, qber * (1 + settings.margin) - settings.spread * deviation)
 
 
 def cut(n_bits: int, qber_ppm: int, settings: ReconcileSettings) -> tuple[Frame, ...]:
-    """Cut a block of ``n_bits`` into full frames and one remainder."""
+    """Cut a block of ``n_bits`` into long frames (if ``tight``), full frames and one remainder."""
+    frames = []
+    if settings.ldpc_point == "tight" and n_bits >= tight.FRAME_BITS:
+        threshold = first_threshold(qber_ppm * 1e-6, settings, tight.FRAME_BITS)
+        long = tight.code_for(threshold)
+        n_long = n_bits // tight.FRAME_BITS
+        frames = [Frame(i * tight.FRAME_BITS, tight.FRAME_BITS, long) for i in range(n_long)]
+    begin = len(frames) * tight.FRAME_BITS
     whole = code_for(first_threshold(qber_ppm * 1e-6, settings))
-    n_whole, rest = divmod(n_bits, FRAME_BITS)
-    frames = [Frame(i * FRAME_BITS, FRAME_BITS, whole) for i in range(n_whole)]
+    n_whole, rest = divmod(n_bits - begin, FRAME_BITS)
+    frames += [Frame(begin + i * FRAME_BITS, FRAME_BITS, whole) for i in range(n_whole)]
     if rest:
         short: Code | None = code_with_rows(SHORT_SLACK * whole.rows * rest / FRAME_BITS + 1)
         assert short is not None
         if short.rows * Z + CHECK_BITS >= rest:
             short = None
-        frames.append(Frame(n_whole * FRAME_BITS, rest, short))
+        frames.append(Frame(begin + n_whole * FRAME_BITS, rest, short))
     return tuple(frames)
 
 
-def batches(frames: tuple[Frame, ...]) -> range:
+def batches(frames: tuple[Frame, ...]) -> tuple[int, ...]:
     """Return the first frame of each batch; a block without frames is one empty batch."""
-    return range(0, max(len(frames), 1), BATCH_FRAMES)
+    firsts = [0]
+    while (after := firsts[-1] + len(batch_at(frames, firsts[-1]))) < len(frames):
+        firsts.append(after)
+    return tuple(firsts)
+
+
+def batch_at(frames: tuple[Frame, ...], first: int) -> tuple[Frame, ...]:
+    """Return the frames of the batch that begins with frame ``first``."""
+    frames = frames[first : first + BATCH_FRAMES]
+    n_bits, n_frames = 0, 0
+    while n_frames < len(frames) and n_bits + frames[n_frames].size <= BATCH_FRAMES * FRAME_BITS:
+        n_bits += frames[n_frames].size
+        n_frames += 1
+    return frames[:n_frames]

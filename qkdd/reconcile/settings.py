@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from qkdd.reconcile.codes import CODE_FAMILY, ROUNDS
+from qkdd.reconcile.tight import TIGHT_FAMILY
 
 
 class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,11 +15,18 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     method: Literal["ldpc", "cascade"] = "ldpc"
     """LDPC codes with blind rounds, or Cascade: see docs/decisions/0031."""
 
+    ldpc_point: Literal["fast", "tight"] = "fast"
+    """With LDPC codes: frames of 65,536 bits, or of 1,048,576 for fewer parities and more time;
+    what is left of a block goes into short ones."""
+
     cascade_point: Literal["few-rounds", "short"] = "few-rounds"
     """With Cascade: fewer round trips, or fewer parities."""
 
     code_family: str = CODE_FAMILY
     """The parity-check matrices; only the family in this release is known."""
+
+    tight_family: str = TIGHT_FAMILY
+    """The same, of the long frames."""
 
     max_rounds: Annotated[int, Meta(ge=0, le=ROUNDS)] = ROUNDS
     """Blind rounds (Cascade: closing searches) before a frame is disclosed whole."""
@@ -36,6 +44,14 @@ class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_iterations: Annotated[int, Meta(ge=1, le=1000)] = 40
     """Passes of the decoder per frame and round, at most."""
 
+    @property
+    def correction(self) -> str:
+        """Method and operating point, as status tells them."""
+        point = self.cascade_point if self.method == "cascade" else self.ldpc_point
+        return f"{self.method} {point}"
+
     def __post_init__(self) -> None:
         if self.code_family != CODE_FAMILY:
             raise ValueError(f"code_family {self.code_family!r} is not {CODE_FAMILY!r}")
+        if self.tight_family != TIGHT_FAMILY:
+            raise ValueError(f"tight_family {self.tight_family!r} is not {TIGHT_FAMILY!r}")

@@ -106,6 +106,7 @@ def a_block(block_no: int, pulse_seconds: float, n_secret_bits: int) -> BlockFac
         "pulse_seconds": pulse_seconds,
         "n_secret_bits": n_secret_bits,
         "n_auth_bits": n_secret_bits // 4,
+        "correction": "ldpc fast",
         "reason": None,
     }
     return BlockFacts(**plain)

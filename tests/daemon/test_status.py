@@ -33,6 +33,7 @@ def block(number: int, *, n_secret: int = 1_000, seconds: float = 16.0) -> Block
         key_errors=(50, 9, 1),
         test_errors=(15, 4, 1),
         phase_error_bound=0.03,
+        correction="ldpc fast",
         f_one_way=1.1,
         f_both_ways=1.2,
         eps_sec=1e-12,

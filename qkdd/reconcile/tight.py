@@ -1,0 +1,63 @@
+"""The long codes of the tight operating point: frames of 1,048,576 bits.
+
+Made by benchmarks/codes/make_tight.py. The rows of a code stand in a band, and decoding runs along
+it from the first to the last; extra rows follow. A frame may begin with any of them, so that a few
+codes serve every error rate, and blind rounds go on in small steps.
+"""
+
+from functools import lru_cache
+from importlib.resources import files
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+from qkdd.reconcile.codes import Code
+
+TIGHT_FAMILY = "band-4096x256-1:ff69a0023b07676f"
+"""Name and digest of the matrices (of every array in data/tight.npz, in order of name)."""
+
+Z = 256
+N_COLUMNS = 4096
+FRAME_BITS = Z * N_COLUMNS
+
+STEP = 0.005
+"""Rows in a step of a blind round, as a share of those that a frame begins with."""
+
+
+def code_for(threshold: float) -> Code:
+    """Return the code that begins with just enough rows for this QBER, or with the most."""
+    rows, thresholds = _table()
+    wanted = np.interp(threshold, thresholds, rows)
+    return code_from(ceil(float(wanted)))
+
+
+@lru_cache(maxsize=4)
+def code_from(first_rows: int) -> Code:
+    """Return the code that begins with ``first_rows``: the highest of fewer, and extra rows."""
+    rows, thresholds = _table()
+    member = int(rows[rows <= first_rows][-1])
+    gaps, shifts = _matrix(member)
+    row, column = np.divmod(np.cumsum(gaps, dtype=np.int32), N_COLUMNS)
+    return Code(
+        z=Z,
+        n_columns=N_COLUMNS,
+        rows=first_rows,
+        step_rows=max(1, int(STEP * first_rows)),
+        threshold=float(np.interp(first_rows, rows, thresholds)),
+        row_start=np.searchsorted(row, np.arange(row[-1] + 2)).astype(np.int32),
+        columns=column.astype(np.int32),
+        shifts=shifts.astype(np.int32),
+    )
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Rows of each code without the extra ones, and the QBER at which one frame in two fails."""
+    with (files("qkdd.reconcile") / "data" / "tight.npz").open("rb") as file, np.load(file) as data:
+        return data["rows"].astype(np.int64), data["threshold_ppm"] * 1e-6
+
+
+def _matrix(rows: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
+    with (files("qkdd.reconcile") / "data" / "tight.npz").open("rb") as file, np.load(file) as data:
+        return data[f"gaps_{rows}"], data[f"shifts_{rows}"]
