@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qkdd.kernels import ldpc
+from qkdd.kernels.ldpc_graph import Graph
 
 Column = dict[int, int]
 """Row -> shift of one column of circulants."""
@@ -134,11 +134,11 @@ def build(counts: Mapping[int, int], placer: BandPlacer, *, more: int) -> list[C
     return [{row - first: shift for row, shift in column.items()} for column in placer.columns]
 
 
-def graph_of(columns: Sequence[Column], rows: int, z: int) -> ldpc.Graph:
+def graph_of(columns: Sequence[Column], rows: int, z: int) -> Graph:
     """Return the first ``rows`` rows."""
     entries = np.array(
         sorted((r, j, s) for j, column in enumerate(columns) for r, s in column.items() if r < rows)
     )
     starts = np.searchsorted(entries[:, 0], np.arange(rows + 1)).astype(np.int32)
     column, shift = entries[:, 1].astype(np.int32), entries[:, 2].astype(np.int32)
-    return ldpc.Graph(z, len(columns), starts, column, shift)
+    return Graph(z, len(columns), starts, column, shift)

@@ -18,6 +18,7 @@ from construct import Column, build
 from degrees import entropy, search
 
 from qkdd.kernels import ldpc
+from qkdd.kernels.ldpc_graph import Graph
 from qkdd.reconcile.likelihood import steps
 from qkdd.reconcile.likelihood import tables as likelihood_tables
 
@@ -80,7 +81,7 @@ def measured_threshold(columns: list[Column], rows: int, guess: float) -> float:
     places = np.cumsum(code["gaps"], dtype=np.int32)
     row, column = np.divmod(places, COLUMNS)
     starts = np.searchsorted(row, np.arange(rows + 1)).astype(np.int32)
-    graph = ldpc.Graph(Z, COLUMNS, starts, column, code["shifts"].astype(np.int32))
+    graph = Graph(Z, COLUMNS, starts, column, code["shifts"].astype(np.int32))
     dice = np.random.default_rng([SEED, rows, 1])
     llr, table = np.full(graph.n_bits, steps(guess), np.int8), likelihood_tables()
     most = []

@@ -22,6 +22,7 @@ from band import BandPlacer, Column, build, graph_of
 from degrees import entropy, search
 
 from qkdd.kernels import ldpc
+from qkdd.kernels.ldpc_graph import Graph
 from qkdd.reconcile.likelihood import steps
 from qkdd.reconcile.likelihood import tables as likelihood_tables
 
@@ -88,7 +89,7 @@ def choose(shape: Shape) -> dict[int, int]:
     return counts
 
 
-def measure(graph: ldpc.Graph, guess: float, seed: int) -> float:
+def measure(graph: Graph, guess: float, seed: int) -> float:
     """Return the share of errors up to which half of the frames decode (see make_family.py)."""
     dice, table = np.random.default_rng([SEED, seed, 1]), likelihood_tables()
     llr, most = np.full(graph.n_bits, steps(guess), np.int8), []

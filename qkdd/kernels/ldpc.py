@@ -4,11 +4,10 @@ Integers only, so that every variant of the C kernel and the twin give the same 
 the 8-bit log-likelihoods is the caller's: it comes in through the ``phi`` and ``inverse`` tables.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 import numpy.typing as npt
+
+from qkdd.kernels.ldpc_graph import LANES, Graph
 
 try:
     import qkdd.kernels.native.ldpc as native
@@ -16,7 +15,6 @@ except ImportError:
     native = None
 
 Bytes = npt.NDArray[np.uint8]
-Int32 = npt.NDArray[np.int32]
 
 LLR_MAX = 127
 SUM_MAX = 65535
@@ -24,12 +22,6 @@ FINE = 128
 """Sums below this have an entry of the inverse table each, larger ones share one by 32."""
 
 COARSE = 32
-
-GROUP = 32
-"""Values that the C kernel keeps twice behind each column."""
-
-LANES = 64
-"""Circulants must be a multiple of this many bits: one AVX-512 register of bytes."""
 
 _forced: str | None = None
 
@@ -53,89 +45,6 @@ def force(name: str | None) -> None:
     if name is not None and name not in backends():
         raise ValueError(f"backend {name!r} is not one of {backends()} on this machine")
     _forced = name
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """A quasi-cyclic parity-check matrix as a list of circulants, row after row.
-
-    Parameters
-    ----------
-    z : int
-        Bits of a circulant, a multiple of 64.
-    n_columns : int
-        Circulants side by side: the code has ``n_columns * z`` bits.
-    row_start : (n_rows + 1,) int32
-        Where each row's circulants begin in the lists below.
-    columns, shifts : (n_edges,) int32
-        Check k of the row holds bit ``(k + shift) % z`` of the column; a row has a column once.
-    """
-
-    z: int
-    n_columns: int
-    row_start: Int32
-    columns: Int32
-    shifts: Int32
-
-    def __post_init__(self) -> None:
-        z, edges = self.z, self.columns.size
-        if z <= 0 or z % LANES:
-            raise ValueError(f"circulant size {z} is not a multiple of {LANES}")
-        if self.shifts.size != edges or self.row_start[0] != 0 or self.row_start[-1] != edges:
-            raise ValueError("row_start, columns and shifts do not fit together")
-        if edges and not (self.shifts.min() >= 0 and self.shifts.max() < z):
-            raise ValueError(f"a shift is outside 0..{z - 1}")
-        if edges and not (self.columns.min() >= 0 and self.columns.max() < self.n_columns):
-            raise ValueError(f"a column is outside 0..{self.n_columns - 1}")
-        widths = np.diff(self.row_start)
-        if widths.size and widths.min() < 1:
-            raise ValueError(f"a row has {widths.min()} circulants")
-        rows = np.repeat(np.arange(widths.size), widths)
-        if np.unique(rows * self.n_columns + self.columns).size != edges:
-            raise ValueError("a row lists a column twice")
-
-    @cached_property
-    def turns(self) -> tuple[Int32, Int32, Int32]:
-        """The decoder's layout: where to read, turns of columns after a pass, rotation per column.
-
-        See the note in ldpc.c: a column lies as the row that last wrote it saw it.
-        """
-        by_column = np.argsort(self.columns, kind="stable")
-        column = self.columns[by_column]
-        lies = np.roll(self.shifts[by_column], 1)
-        begins = np.flatnonzero(np.diff(column, prepend=-1))
-        ends = np.append(begins[1:], column.size) - 1
-        rotation = np.zeros(self.n_columns, np.int32)
-        rotation[column[ends]] = self.shifts[by_column[ends]]
-        lies[begins] = rotation[column[begins]]  # the pass before ended so
-        turn = np.empty_like(self.shifts)
-        turn[by_column] = self.shifts[by_column] - lies
-        groups = np.arange(0, self.z, GROUP, dtype=np.int32)
-        reads = (turn[:, None] + groups) % self.z + self.columns[:, None] * (self.z + GROUP)
-        end_turn = (self.shifts - rotation[self.columns]) % self.z
-        return reads.astype(np.int32), end_turn.astype(np.int32), rotation
-
-    @property
-    def n_rows(self) -> int:
-        return self.row_start.size - 1
-
-    @property
-    def n_bits(self) -> int:
-        return self.n_columns * self.z
-
-    @property
-    def n_checks(self) -> int:
-        return self.n_rows * self.z
-
-    @property
-    def workspace_bytes(self) -> int:
-        widest = int(np.diff(self.row_start).max())
-        return 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 5)
-
-    @property
-    def n_messages(self) -> int:
-        """One for each bit of each check."""
-        return self.columns.size * self.z
 
 
 def syndrome(graph: Graph, bits: Bytes) -> Bytes:

@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.kernels.ldpc import Graph
+from qkdd.kernels.ldpc_graph import Graph
 
 CODE_FAMILY = "qc-512x128-2:fe0d0f089c96d51a"
 """Name and digest of the matrices (of every array in data/codes.npz, in order of name)."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from qkdd.base.bits import Bits
 from qkdd.kernels import ldpc
+from qkdd.kernels.ldpc_graph import Graph
 from qkdd.reconcile.codes import FRAME_BITS, ROUNDS, graph
 from qkdd.reconcile.frames import Frame
 from qkdd.reconcile.likelihood import SURE, steps, tables
@@ -87,7 +88,7 @@ class Decoder:
         return padded[: frame.size]
 
     def _decode(
-        self, frame: Frame, rows: ldpc.Graph, llr: npt.NDArray[np.int8], target: Bits
+        self, frame: Frame, rows: Graph, llr: npt.NDArray[np.int8], target: Bits
     ) -> tuple[int, Bits]:
         """Go on where the round before gave up. After a wrong success there is nothing to keep."""
         table = tables()
