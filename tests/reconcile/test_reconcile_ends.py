@@ -10,6 +10,7 @@ from qkdd.reconcile.cascade_alice import CascadeAlice
 from qkdd.reconcile.ends import OF_ALICE, OF_BOB, alice_end, bob_end
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.sift.spread import spread
+from tests.reconcile.wire import run
 
 
 @pytest.mark.parametrize(("method", "kind"), [("ldpc", AliceReconciler), ("cascade", CascadeAlice)])
@@ -56,12 +57,10 @@ def reconcile(alices: np.ndarray, bobs: np.ndarray, qber: float) -> int:
     settings = ReconcileSettings()
     alice = alice_end(3, alices, alike, qber, settings, rng.bytes)
     bob = bob_end(3, bobs, alike, settings)
-    to_bob = list(alice.start())
-    while to_bob:
-        answers = [answer for message in to_bob for answer in bob.receive(message)]
-        to_bob = [reply for answer in answers for reply in alice.receive(answer)]
-    assert alice.result is not None
-    return alice.result.ledger.both_ways_bits
+    ours, theirs = run(alice, bob)
+    assert ours.ok
+    assert ours.ledger == theirs.ledger
+    return ours.ledger.both_ways_bits
 
 
 def test_every_word_of_either_method_has_a_place_on_the_wire() -> None:

@@ -12,6 +12,7 @@ from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.codes import FRAME_BITS
 from qkdd.reconcile.outcome import Reconciled
 from qkdd.reconcile.settings import ReconcileSettings
+from tests.reconcile.wire import run
 
 DEFAULT = ReconcileSettings()
 
@@ -28,18 +29,6 @@ def a_block(n_bits: int, qber: float, seed: int):
     bob = alice ^ (rng.random(n_bits) < qber).astype(np.uint8)
     intensities = rng.choice(3, n_bits, p=[0.8, 0.18, 0.02]).astype(np.uint8)
     return alice, bob, intensities
-
-
-def run(alice: AliceReconciler, bob: BobReconciler) -> tuple[Reconciled, Reconciled]:
-    """Carry every message across until both ends have a result."""
-    for syndromes in alice.start():
-        to_bob = [syndromes]
-        while to_bob:
-            answers = [answer for message in to_bob for answer in bob.receive(message)]
-            to_bob = [reply for answer in answers for reply in alice.receive(answer)]
-    assert alice.result is not None
-    assert bob.result is not None
-    return alice.result, bob.result
 
 
 def reconcile(n_bits: int, qber: float, *, estimate: float | None = None, seed=1, options=DEFAULT):

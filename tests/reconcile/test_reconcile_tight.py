@@ -13,6 +13,7 @@ from qkdd.reconcile.bob import BobReconciler
 from qkdd.reconcile.codes import FRAME_BITS, ROUNDS, Code, graph
 from qkdd.reconcile.frames import batch_at, batches, cut
 from qkdd.reconcile.settings import ReconcileSettings
+from tests.reconcile.wire import run
 
 TIGHT = ReconcileSettings(ldpc_point="tight")
 LONG = tight.FRAME_BITS
@@ -105,18 +106,13 @@ def test_both_ends_hold_the_same_bits_for_fewer_parities(
     alike = np.zeros(bits.size, np.uint8)
     alice = AliceReconciler(7, bits, alike, estimate, TIGHT, dice.bytes)
     bob = BobReconciler(7, wrong, alike, TIGHT)
-    for syndromes in alice.start():
-        to_bob = [syndromes]
-        while to_bob:
-            answers = [answer for message in to_bob for answer in bob.receive(message)]
-            to_bob = [reply for answer in answers for reply in alice.receive(answer)]
-    assert alice.result is not None
-    assert alice.result.ok
+    ours, theirs = run(alice, bob)
+    assert ours.ok
     assert np.array_equal(bits, wrong)
-    assert alice.result.key_errors == (errors, 0, 0)
-    assert alice.ledger == bob.ledger
-    assert alice.ledger.lost == 0
-    assert alice.ledger.f_both_ways(errors / bits.size) < f_most
+    assert ours.key_errors == (errors, 0, 0)
+    assert ours.ledger == theirs.ledger
+    assert ours.ledger.lost == 0
+    assert ours.ledger.f_both_ways(errors / bits.size) < f_most
 
 
 def test_settings_name_the_family_and_the_point() -> None:
