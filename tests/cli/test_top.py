@@ -109,7 +109,9 @@ def live_screen(config: Path) -> None:
     ours, theirs = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     top = subprocess.Popen(
-        [*QKDD, "top", str(config), "--every", "0.1"], stdout=theirs, env=environment
+        ["env", "--default-signal=INT", *QKDD, "top", str(config), "--every", "0.1"],
+        stdout=theirs,
+        env=environment,
     )
     os.close(theirs)
     try:
