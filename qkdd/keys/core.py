@@ -138,8 +138,9 @@ class StoreCore:
 
     @property
     def n_changes(self) -> int:
-        """A number that is another one after anything has been written. Of key to authenticate
-        with, a whole stride is, ahead of its use. Any thread may look, at any time."""
+        """A number that is another one after anything has been written, and once the store has
+        stopped. Of key to authenticate with, a whole stride is written, ahead of its use. Any
+        thread may look, at any time."""
         return self._db.n_changes
 
     @contextlib.contextmanager

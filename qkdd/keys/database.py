@@ -34,8 +34,8 @@ class Database:
         self._failed: str | None = None
         self._group_lost = False
         self.shred_due = False
-        self.n_changes = 0
-        """Rows that commits have changed since the file was opened; any thread may look."""
+        self._n_changed = 0
+        """Rows that commits have changed since the file was opened."""
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,6 +80,12 @@ class Database:
         self._connection.close()
         for path in store_files(self.path):
             destroy_file(path)
+
+    @property
+    def n_changes(self) -> int:
+        """A number that is another one after a commit that changed anything, and once the store has
+        stopped: whoever asks only then is told of that, too. Any thread may look."""
+        return self._n_changed + (self._failed is not None)
 
     @property
     def in_group(self) -> bool:
@@ -161,7 +167,7 @@ class Database:
             yield
             if self._depth == 1:
                 self.run(commit)
-                self.n_changes = self._connection.total_changes
+                self._n_changed = self._connection.total_changes
         except BaseException:
             self._undo(undo)
             raise

@@ -149,6 +149,15 @@ def test_a_value_that_no_store_has_written_is_named_as_damage(pair, table, colum
     pair.alice.open()
 
 
+def test_a_store_that_has_stopped_is_noticed_by_who_looks_only_after_changes(pair) -> None:
+    store = stocked(pair).alice.store
+    seen = store.n_changes
+    store._db._fault(sqlite3.OperationalError("disk I/O error"))
+    assert store.n_changes != seen
+    with pytest.raises(StoreError, match="stopped after: disk I/O error"):
+        store.account(LINK)
+
+
 def test_a_full_disk_refuses_and_the_store_recovers_when_there_is_room(pair) -> None:
     stocked(pair)
     db = pair.alice.store._db
