@@ -10,7 +10,7 @@ from qkdd.station.error_counts import WORSE, WORSE_NATS, Page
 
 @given(
     usual=st.floats(1e-3, 0.09),
-    samples=st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1)), max_size=40),
+    samples=st.lists(st.tuples(st.integers(0, 2000), st.floats(0, 0.2)), max_size=40),
 )
 def test_the_test_for_worse_light_is_the_highest_evidence_of_any_last_samples(
     usual: float, samples: list[tuple[int, float]]
