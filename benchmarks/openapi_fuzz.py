@@ -8,6 +8,7 @@ the description cannot say. Exit status: that of ``st``.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,8 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=200, help="of each operation and phase")
     parser.add_argument("--st", default="st", help="the program of schemathesis")
     options = parser.parse_args()
+    if shutil.which(options.st) is None:
+        parser.error(f"no program {options.st!r} here: pip install schemathesis, or give --st PATH")
     with tempfile.TemporaryDirectory(prefix="qkdd-openapi-") as name:
         try:
             return trio.run(run, Path(name), options.examples, options.st)
