@@ -24,8 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 LOOK_EVERY_S = 5.0
-"""Where nothing was written: key to authenticate with is taken from what is in memory, and a file
-can be damaged at rest."""
+"""Where nothing was written and no key taken: a file can be damaged at rest."""
 
 
 @dataclass(slots=True)
@@ -47,15 +46,15 @@ async def gather(
     A store that does not tell at the start ends the start. Later it may have its trouble, which
     the links meet themselves; an account that does not balance is for the operator.
     """
-    seen: int | None = store.n_changes
+    seen: tuple[int, int] | None = store.account_mark
     await _ask_accounts(store, accounts)
     task_status.started()
     asked_s, told = trio.current_time(), ""
     while True:
         await next_beat()
-        if seen == store.n_changes and trio.current_time() < asked_s + LOOK_EVERY_S:
+        if seen == store.account_mark and trio.current_time() < asked_s + LOOK_EVERY_S:
             continue
-        seen, asked_s = store.n_changes, trio.current_time()
+        seen, asked_s = store.account_mark, trio.current_time()
         try:
             await _ask_accounts(store, accounts)
             told = ""

@@ -88,6 +88,7 @@ class StoreService:
         self._room = trio.lowlevel.ParkingLot()
         self._stop = trio.Event()
         self._closed = False
+        self._n_pads = 0
         self._bug: BaseException | None = None
 
     @property
@@ -126,13 +127,20 @@ class StoreService:
     def pads(self, link: LinkId, direction: Direction, n_bytes: int) -> Secret | None:
         """Take authentication key that is on disk as burned, without waiting for a commit; None if
         there is none: then ask the store alone."""
-        return self._store.take_ready(link, direction, n_bytes)
+        ready = self._store.take_ready(link, direction, n_bytes)
+        self._n_pads += ready is not None
+        return ready
 
     @property
     def n_changes(self) -> int:
         """See :meth:`KeyStore.n_changes`; who has asked behind this number need not ask again
         while it stays: to ask a store that rests is most of what a relay at rest costs."""
         return self._store.n_changes
+
+    @property
+    def account_mark(self) -> tuple[int, int]:
+        """Another one after anything that an account tells of: also pads taken from memory."""
+        return self.n_changes, self._n_pads
 
     async def alone(self, operation: Callable[[KeyStore], T]) -> T:
         """Run an operation that commits by itself (authentication key, opening a session)."""

@@ -46,7 +46,7 @@ async def test_a_store_at_rest_is_not_asked_each_second(
         ready = alice.service.pads(LINK, "rx", 32)  # which no commit tells of
         assert ready is not None
         ready.wipe()
-        await trio.sleep(6.0)
+        await trio.sleep(1.0)
         assert accounts[LINK].auth_left_bits == at_rest - 8 * 48
         nursery.cancel_scope.cancel()
 
