@@ -34,6 +34,9 @@ LOCK_TIMEOUT_S = 15.0
 POLL_S = 0.25
 """A quarter of the encoder's watchdog. A block that has ended waits no longer than its clicks."""
 LASER_EVERY_S = 1.0
+ATTENUATOR_EVERY_S = 3.0
+"""One question, for the loss and the shutter in turns. It is not asked for safety of eyes, as the
+laser is, but for who talks to it: a wrong loss in a block that has ended is the tap's to see."""
 REST_S = 1.0
 """At most, before the light is begun again after the encoder has heard nothing for a second: a host
 that was late once is late again if all its relays come back at the same moment."""
@@ -120,6 +123,7 @@ class AliceLight:
             nursery.start_soon(self._listen, locked, nursery.cancel_scope)
             nursery.start_soon(self._expect_lock, locked, nursery.cancel_scope)
             nursery.start_soon(self._watch_laser, transmitter)
+            nursery.start_soon(self._watch_attenuator, transmitter)
             if self._tap is not None:
                 nursery.start_soon(self._watch_tap, transmitter, self._tap)
             await self._feed(transmitter, seeds, locked)
@@ -205,6 +209,13 @@ class AliceLight:
         while True:
             await transmitter.check_laser()
             await next_beat(LASER_EVERY_S)
+
+    async def _watch_attenuator(self, transmitter: Transmitter) -> None:
+        """Ask the attenuator whether it is as it was set; one that answers nonsense fails."""
+        while True:
+            for look in (transmitter.check_loss, transmitter.check_shutter):
+                await next_beat(ATTENUATOR_EVERY_S)
+                await look()
 
     async def _watch_tap(self, transmitter: Transmitter, tap: TapRecord) -> None:
         """Read the tap for as long as there is light; a meter that fails ends the run."""

@@ -23,6 +23,9 @@ log = structlog.get_logger(__name__)
 DARK_TIMEOUT_S = 3.0
 """Each instrument's: longer than any reply may take, and short enough to stop in."""
 SEEDS_AHEAD = 2
+LOSS_TOLERANCE_DB = 0.005
+"""Of an attenuator's word against its setting: 0.1 % of mean photon numbers, and more than any
+model rounds."""
 
 
 class EncoderStopped(Fault):
@@ -78,6 +81,17 @@ class Transmitter:
         light = await self.laser.light()
         if light.errors or not light.on:
             raise Fault(f"laser {'on' if light.on else 'off'}, errors {list(light.errors)}")
+
+    async def check_loss(self) -> None:
+        """Raise Fault when the attenuator is no longer where it was set."""
+        set_db, is_db = self.settings.attenuator.loss_db, await self.attenuator.loss_db()
+        if abs(is_db - set_db) > LOSS_TOLERANCE_DB:
+            raise Fault(f"the attenuator is at {is_db:.3f} dB, configured are {set_db:.3f} dB")
+
+    async def check_shutter(self) -> None:
+        """Raise Fault when the attenuator's shutter is closed."""
+        if not await self.attenuator.shutter_open():
+            raise Fault("the attenuator's shutter closed by itself")
 
     async def tap_power_w(self) -> float:
         """Read the tap's power meter.

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from drivers.encoder import EncoderState, EncoderStatus
-from drivers.errors import Fault
+from drivers.errors import BadReply, Fault, InstrumentError
 from qkdd.amplify.settings import ProofSettings
 from qkdd.base.ids import BlockNo, LinkId
 from qkdd.base.light import Intensities, LightPlan
@@ -18,6 +18,7 @@ from qkdd.base.secret import Secret
 from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.distil_alice import SentBlocks
 from qkdd.daemon.light_alice import (
+    ATTENUATOR_EVERY_S,
     LASER_EVERY_S,
     LOCK_TIMEOUT_S,
     POLL_S,
@@ -54,6 +55,8 @@ class Bench:
         self.laser_takes_s = 0.0
         self.laser_fault: Fault | None = None
         self.encoder_fault: Fault | None = None
+        self.attenuator_fault: InstrumentError | None = None
+        self.attenuator_asked_s: list[float] = []
         self.asked_s: list[float] = []
 
     async def prepare(self, _plan: LightPlan, _intensities: Intensities) -> None:
@@ -81,6 +84,14 @@ class Bench:
         await trio.sleep(self.laser_takes_s)
         if self.laser_fault is not None:
             raise self.laser_fault
+
+    async def check_loss(self) -> None:
+        self.attenuator_asked_s.append(trio.current_time())
+        if self.attenuator_fault is not None:
+            raise self.attenuator_fault
+
+    async def check_shutter(self) -> None:
+        await self.check_loss()
 
     async def tap_power_w(self) -> float:
         return self.tap_w
@@ -293,6 +304,26 @@ async def test_a_laser_that_reports_a_fault_ends_the_light(
             talk.bench.laser_fault = Fault("laser off, errors []")
             await trio.sleep(2 * LASER_EVERY_S)
     assert caught.group_contains(Fault, match="laser off")
+    assert not talk.bench.lit
+
+
+async def test_an_attenuator_that_answers_nonsense_ends_the_light_and_is_asked_no_oftener(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  it garbles in the middle
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.run)
+            await talk.ready(1)
+            await talk.runs.put(locked(1))
+            await trio.sleep(10 * ATTENUATOR_EVERY_S)
+            assert talk.bench.lit
+            asked_s = talk.bench.attenuator_asked_s
+            assert len(asked_s) == 10
+            assert {late - early for early, late in pairwise(asked_s)} == {ATTENUATOR_EVERY_S}
+            talk.bench.attenuator_fault = BadReply("':INP:ATT?' answered 'q8#', no number")
+            await trio.sleep(1.1 * ATTENUATOR_EVERY_S)
+    assert caught.group_contains(BadReply, match="no number")
     assert not talk.bench.lit
 
 

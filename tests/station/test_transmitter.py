@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from drivers.errors import NoReply
+from drivers.errors import Fault, NoReply
 from qkdd.station.settings import (
     AttenuatorSettings,
     EncoderSettings,
@@ -27,6 +27,7 @@ class Bench:
     def __init__(self, **trouble: Exception | float) -> None:
         self.trouble = trouble
         self.lit = {"laser", "shutter", "encoder"}
+        self.reached_db = SETTINGS.attenuator.loss_db
 
     async def _darken(self, name: str) -> None:
         trouble = self.trouble.get(name, 0.01)
@@ -42,6 +43,12 @@ class Bench:
     async def set_shutter(self, open: bool) -> None:  # noqa: A002  as the driver calls it
         assert not open
         await self._darken("shutter")
+
+    async def shutter_open(self) -> bool:
+        return "shutter" in self.lit
+
+    async def loss_db(self) -> float:
+        return self.reached_db
 
     async def stop(self) -> None:
         await self._darken("encoder")
@@ -95,3 +102,17 @@ async def test_darkness_is_not_cancelled(autojump_clock: trio.testing.MockClock)
         scope.cancel()
         await transmitter(bench).dark()
     assert not bench.lit
+
+
+async def test_an_attenuator_that_is_not_where_it_was_set_or_is_shut_is_at_fault() -> None:
+    bench = Bench()
+    for rounded_db in (49.999, 50.0, 50.001):
+        bench.reached_db = rounded_db
+        await transmitter(bench).check_loss()
+    await transmitter(bench).check_shutter()
+    bench.reached_db = 49.9
+    with pytest.raises(Fault, match=r"is at 49.900 dB, configured are 50.000 dB"):
+        await transmitter(bench).check_loss()
+    bench.lit.remove("shutter")
+    with pytest.raises(Fault, match="shutter closed by itself"):
+        await transmitter(bench).check_shutter()
