@@ -16,7 +16,8 @@ TIMEOUT_S = 20.0
 
 @click.command(short_help="Take over new certificates, lists and settings.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
-def reload(config: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The relay's answer as one JSON object.")
+def reload(config: Path, *, as_json: bool) -> None:
     """Have the running relay of CONFIG take over certificates, key, authority, revocation list
     and all of [delivery] but its address; links and light go on. New settings of a link's light
     are taken over with the next session that both ends have them in.
@@ -32,6 +33,9 @@ def reload(config: Path) -> None:
         raise click.ClickException(
             f"the relay ended in the middle of its answer: {error}"
         ) from error
+    if as_json:
+        click.echo(msgspec.json.encode({"taken_over": answer.ok, "text": answer.text}))
     if not answer.ok:
         raise click.ClickException(f"refused, all stays as it was: {answer.text}")
-    click.echo(answer.text)
+    if not as_json:
+        click.echo(answer.text)

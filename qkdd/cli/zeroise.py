@@ -34,7 +34,8 @@ ANSWER_TIMEOUT_S, END_TIMEOUT_S = 5.0, 10.0
     help="Another file to destroy, as the sealed credential; repeatable.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def zeroise(config: Path, *, also: tuple[Path, ...], yes: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
+def zeroise(config: Path, *, also: tuple[Path, ...], yes: bool, as_json: bool) -> None:
     """Destroy every key of the relay of CONFIG: master key, key store, board key, private key.
 
     A running relay destroys them itself, wipes its memory and ends; one that does not answer is
@@ -47,22 +48,28 @@ def zeroise(config: Path, *, also: tuple[Path, ...], yes: bool) -> None:
         raise failed(error) from error
     if not yes:
         _confirm(relay.node.id)
-    left = []
+    told, trouble = None, None
     try:
-        click.echo(_end_relay(relay))
+        told = _end_relay(relay)
     except OSError as error:
-        left.append(f"the keys in the relay's memory ({reason(error)})")
+        trouble = f"the keys in the relay's memory ({reason(error)})"
+    if told is not None and not as_json:
+        click.echo(told)
     done = [*destroy_keys(relay), *(destroyed(path) for path in also)]
-    for one in done:
-        click.echo(f"{one.path}: {_word(one)}")
+    left = [trouble] if trouble is not None else []
     left += [f"{one.path} ({one.trouble})" for one in done if one.trouble is not None]
+    if as_json:
+        click.echo(msgspec.json.encode({"relay": told, "files": done, "left": left}))
+    else:
+        for one in done:
+            click.echo(f"{one.path}: {_word(one)}")
     if left:
         raise click.ClickException(f"not destroyed: {', '.join(left)}")
 
 
 def _confirm(node: str) -> None:
     try:
-        sure = click.confirm(f"Destroy all keys of relay {node} for ever?")
+        sure = click.confirm(f"Destroy all keys of relay {node} for ever?", err=True)
     except click.Abort as error:  # no terminal: whoever scripts this says --yes
         raise click.ClickException("not confirmed, nothing is destroyed; --yes does it") from error
     if not sure:
