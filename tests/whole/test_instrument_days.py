@@ -9,12 +9,14 @@ from drivers.sim.control import FaultOrder, ask
 from drivers.sim.mishaps import FaultKind
 from qkdd.cli.demo.files import ALICE, BOB, LINK
 from qkdd.daemon.snapshot import LinkSnapshot
+from qkdd.daemon.supervise import MAX_DELAY_S
 from tests.whole.agreement import stores_agree
 from tests.whole.site import Site, open_site
 from tests.whole.stock import install_psk
 
 LIGHT_S, NOTICED_S, AGAIN_S = 60.0, 15.0, 60.0
-FAULT_S = 5.0
+FAULT_S = MAX_DELAY_S + 2.0
+"""Longer than the longest wait before an instrument is opened again: else nobody meets a stranger."""
 
 UNPLUGGED = r"the device is gone|hung up|closed by the instrument|cannot (open|connect)"
 """What a relay may say of an instrument that is not there."""
