@@ -17,6 +17,10 @@ class LinkLost(QkdError):
     """The peer or the light is gone for now: retry."""
 
 
+class RecordSpoilt(LinkLost):
+    """What came is not what the peer has sent: somebody, or the network, changed it on the way."""
+
+
 class SecurityAlarm(QkdError):
     """Something an attacker might have done: discard the block, wipe, tell the operator."""
 

@@ -91,7 +91,8 @@ def describe(link: LinkSnapshot) -> str:
         f"correctness {link.eps_cor_total:.3g}",
         f"  this year  {_epsilon(link)}",
         f"  frames     {link.auth_tags} authenticated, {link.auth_bad_tags} bad; forgery bound "
-        f"{link.auth_forgery_bound:.2g} in all",
+        f"{link.auth_forgery_bound:.2g} in all; "
+        f"{link.n_spoilt_records} TLS records changed on the way",
     ]
     if link.tap_ratio is not None:
         lines.append(f"  tap        {link.tap_ratio:.4f} of its calibration")

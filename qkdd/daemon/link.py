@@ -7,7 +7,14 @@ from typing import TypeVar
 import structlog
 import trio
 
-from qkdd.base.errors import LinkLost, OutOfKey, PeerError, SecurityAlarm, StoreError
+from qkdd.base.errors import (
+    LinkLost,
+    OutOfKey,
+    PeerError,
+    RecordSpoilt,
+    SecurityAlarm,
+    StoreError,
+)
 from qkdd.base.ids import LinkId, NodeId
 from qkdd.base.secret import Secret
 from qkdd.config import Link, host_and_port
@@ -91,8 +98,12 @@ class LinkService:
             while True:
                 self._go_over()
                 self._end.entropy(1)  # without sound randomness no session, and no light
-                async with trio.open_nursery() as nursery:  # so that every failure is a group
-                    nursery.start_soon(once)
+                try:
+                    async with trio.open_nursery() as nursery:  # so that every failure is a group
+                        nursery.start_soon(once)
+                except* RecordSpoilt:
+                    self._end.status.n_spoilt_records += 1
+                    raise
 
         await supervise(f"link {self._link}", sessions, restart_on=MAY_FAIL, failed=failed)
 

@@ -224,6 +224,12 @@ def _authentication(page: Page, link: LinkSnapshot) -> None:
             **name,
             result=result,
         )
+    page.counter(
+        "qkdd_link_spoilt_records_total",
+        "Sessions that ended because a TLS record came other than it was sent.",
+        link.n_spoilt_records,
+        **name,
+    )
     page.gauge(
         "qkdd_link_forgery_bound",
         "Chance, at most, that an accepted frame was forged.",

@@ -86,6 +86,8 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     auth_bad_tags: int
     auth_forgery_bound: float
     """Chance, at most, that any frame accepted on this link since the start was forged."""
+    n_spoilt_records: int
+    """Sessions since the start that ended because a TLS record came other than it was sent."""
     hours_of_stock: float | None
     account: dict[str, int]
 

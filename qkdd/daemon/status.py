@@ -41,6 +41,7 @@ class LinkStatus:
     odd_clicks: dict[str, int] = field(
         default_factory=lambda: {"double": 0, "cross": 0, "out_of_gate": 0, "dead": 0}
     )
+    n_spoilt_records: int = 0
     tap_ratio: float | None = None
     polarization: PolarizationFacts | None = None
     detectors: DetectorFacts | None = None
@@ -145,6 +146,7 @@ class LinkStatus:
             auth_tags=self.budget.n_tags,
             auth_bad_tags=self.budget.n_bad_tags,
             auth_forgery_bound=self.budget.forgery_bound,
+            n_spoilt_records=self.n_spoilt_records,
             hours_of_stock=hours_of_stock(
                 account.get("stock", 0), auth_left_bits, promised_bits_per_s
             ),

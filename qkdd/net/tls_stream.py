@@ -16,6 +16,19 @@ RECEIVE_BYTES = 1 << 16
 RECORD_BYTES = 1 << 14
 
 
+def is_spoilt(error: BaseException | None) -> bool:
+    """Whether OpenSSL says that a record is not as it was sent; a cut and a peer's alert are not.
+
+    A flipped bit shows as a record that does not verify, or, in its five bytes of header, as one
+    that there is not.
+    """
+    return (
+        isinstance(error, ssl.SSLError)
+        and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+        and "ALERT" not in (error.reason or "")
+    )
+
+
 class TlsStream(trio.abc.Stream):
     """One end. Whatever OpenSSL has to say against the connection is a BrokenResourceError."""
 

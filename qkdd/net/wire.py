@@ -2,8 +2,9 @@
 
 import trio
 
-from qkdd.base.errors import LinkLost, PeerError
+from qkdd.base.errors import LinkLost, PeerError, RecordSpoilt
 from qkdd.net.framing import Frame, FrameReader, Kind, frame_bytes
+from qkdd.net.tls_stream import is_spoilt
 
 CLOSE_TIMEOUT_S = 1.0
 SEND_BYTES = 1 << 17
@@ -37,12 +38,17 @@ class FrameWire:
     async def receive(self) -> Frame:
         """Return the next frame; may be cancelled and called again.
 
-        Error handling: LinkLost when the peer is gone, PeerError when it sends no frames.
+        Error handling: LinkLost when the peer is gone, RecordSpoilt when what came was changed on
+        the way, PeerError when it sends no frames.
         """
         while (frame := self._reader.next_frame()) is None:
             try:
                 data = await self._stream.receive_some()
             except trio.BrokenResourceError as error:
+                if is_spoilt(error.__cause__):
+                    raise RecordSpoilt(
+                        f"a record was changed on the way: {error.__cause__}"
+                    ) from error
                 raise LinkLost(f"receiving: {error.__cause__ or error}") from error
             if not data:
                 where = "in the middle of a frame" if self._reader.mid_frame else "its session"

@@ -9,9 +9,11 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
+from qkdd.base.errors import LinkLost, RecordSpoilt
 from qkdd.net.pki import Authority
 from qkdd.net.tls import accepting_context, dialling_context
-from qkdd.net.tls_stream import RECEIVE_BYTES, RECORD_BYTES, TlsStream
+from qkdd.net.tls_stream import RECEIVE_BYTES, RECORD_BYTES, TlsStream, is_spoilt
+from qkdd.net.wire import FrameWire
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -89,12 +91,44 @@ async def test_a_connection_that_is_cut_is_no_proper_end(tmp_path: Path) -> None
         await server.send_all(b"last words")
         await server.transport_stream.aclose()
         assert await client.receive_some() == b"last words"
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError) as caught:
             await client.receive_some()
+        assert not is_spoilt(caught.value.__cause__)
+
+
+HEADER_BYTES, WORD = 5, b"word"
+RECORD_OF_A_WORD = HEADER_BYTES + len(WORD) + 1 + 16
+"""A header, and inside it the word, its type and a tag."""
+
+
+@pytest.mark.parametrize("at", range(RECORD_OF_A_WORD))
+async def test_a_flipped_bit_anywhere_in_a_record_ends_the_session_under_its_name(
+    tmp_path: Path, at: int
+) -> None:
+    async with pair(tmp_path) as (server, client):
+        server._tls.write(WORD)
+        record = bytearray(server._outgoing.read())
+        assert len(record) == RECORD_OF_A_WORD
+        record[at] ^= 1 << at % 8
+        await server.transport_stream.send_all(record)
+        await server.send_all(bytes(2 * RECORD_BYTES))  # for a record that has become longer
+        with pytest.raises(RecordSpoilt, match="a record was changed on the way"):
+            await FrameWire(client).receive()
+
+
+async def test_a_cut_is_not_said_to_be_a_change(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (server, client):
+        server._tls.write(WORD)
+        await server.transport_stream.send_all(server._outgoing.read()[:-1])
+        await server.transport_stream.aclose()
+        with pytest.raises(LinkLost) as caught:
+            await FrameWire(client).receive()
+        assert not isinstance(caught.value, RecordSpoilt)
 
 
 async def test_a_record_that_was_touched_breaks_the_connection(tmp_path: Path) -> None:
     async with pair(tmp_path) as (server, client):
         await server.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError) as caught:
             await client.receive_some()
+        assert is_spoilt(caught.value.__cause__)

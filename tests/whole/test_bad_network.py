@@ -78,9 +78,12 @@ async def test_corruption_truncation_and_resets_each_end_the_session_and_nothing
             with trio.fail_after(AGAIN_S):
                 await proxy.connections(n_connections + 1)
             await all_is_well(site, apps)
-            for link in (await site.link(ALICE), await site.link(BOB)):
+            for relay in (ALICE, BOB):
+                link = await site.link(relay)
                 assert link is not None
                 assert link.auth_bad_tags == 0, "TLS lets no flipped bit through to the tags"
+                assert link.n_spoilt_records == 1, "who gets a flipped bit counts it, and no cut"
+                assert "a record was changed on the way" in site.children[relay].log.read_text()
 
 
 def directions(proxy: ChaosProxy) -> tuple[Direction, Direction]:

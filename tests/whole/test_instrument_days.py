@@ -16,7 +16,7 @@ from tests.whole.stock import install_psk
 
 LIGHT_S, NOTICED_S, AGAIN_S = 60.0, 15.0, 60.0
 FAULT_S = MAX_DELAY_S + 2.0
-"""Longer than the longest wait before an instrument is opened again: else nobody meets a stranger."""
+"""Longer than the longest wait before an instrument is opened: else nobody meets a stranger."""
 
 UNPLUGGED = r"the device is gone|hung up|closed by the instrument|cannot (open|connect)"
 """What a relay may say of an instrument that is not there."""
