@@ -15,6 +15,7 @@ from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.quiet_worker import QuietWorker
 from qkdd.daemon.turnover import light_until
 from qkdd.net.peer import PeerSession
+from qkdd.reconcile.frames import load_codes
 from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import open_transmitter
 
@@ -62,6 +63,7 @@ async def run_alice(
                 await light.run(transmitter)
 
     try:
+        await worker(load_codes, end.settings.reconcile)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(distiller.run, sent)
             await light_until(

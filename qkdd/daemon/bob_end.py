@@ -14,6 +14,7 @@ from qkdd.daemon.supervise import supervise
 from qkdd.daemon.watchman import Watchman
 from qkdd.frames.receiver import LightReceiver
 from qkdd.net.peer import PeerSession
+from qkdd.reconcile.frames import load_codes
 from qkdd.station.detectors import DetectorFacts, DetectorKeeper
 from qkdd.station.polarization import PolarizationFacts, PolarizationKeeper
 from qkdd.station.receiver import open_receiver
@@ -71,6 +72,7 @@ async def run_bob(
                 await light.run(tagger, receiver)
 
     try:
+        await worker(load_codes, settings.reconcile)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(distiller.run, ended_out)
             nursery.start_soon(keep_light, end, look)

@@ -30,7 +30,8 @@ class AliceReconciler:
     """START --start()--> batches out --Verdicts--> Revealed ... BlockHash --BlockVerdict--> result.
 
     Heavy (about 0.1 ms per frame of 65,536 bits): call it in a worker thread, one call at a
-    time. ``bits`` (uint8 0/1) is read until there is a result, and stays its owner's to wipe.
+    time; only making it costs nothing. ``bits`` (uint8 0/1) is read until there is a result, and
+    stays its owner's to wipe.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class AliceReconciler:
             raise ValueError(f"{intensities.size} intensities for {bits.size} bits")
         self._block_no = block_no
         self._bits = bits
-        self._counts = [int(np.count_nonzero(intensities == k)) for k in range(3)]
+        self._intensities = intensities
+        self._counts = [0, 0, 0]
         self._qber_ppm = round(qber_estimate * 1e6)
         self._settings = settings
         self._entropy = entropy
-        self._frames = cut(bits.size, self._qber_ppm, settings)
-        self._unsent = len(batches(self._frames))
+        self._frames: tuple[Frame, ...] = ()
+        self._unsent = 0
         self._batches: dict[int, _Batch] = {}
         self._started = False
         self._hashed = False
@@ -65,6 +67,9 @@ class AliceReconciler:
         if self._started:
             raise RuntimeError("start() was called before")
         self._started = True
+        self._counts = [int(np.count_nonzero(self._intensities == k)) for k in range(3)]
+        self._frames = cut(self._bits.size, self._qber_ppm, self._settings)
+        self._unsent = len(batches(self._frames))
         for first in batches(self._frames):
             yield self._open_batch(first)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from qkdd.reconcile import tight
-from qkdd.reconcile.codes import FRAME_BITS, Code, Z, code_for, code_with_rows
+from qkdd.reconcile.codes import FRAME_BITS, Code, Z, code_for, code_with_rows, family
 from qkdd.reconcile.ledger import CHECK_BITS
 from qkdd.reconcile.settings import ReconcileSettings
 
@@ -27,6 +27,16 @@ class Frame:
     start: int
     size: int
     code: Code | None
+
+
+def load_codes(settings: ReconcileSettings) -> None:
+    """Read the codes from the disk, once in a process.
+
+    It holds the interpreter for up to 0.1 s: do it before there is light to be read.
+    """
+    family()
+    if settings.ldpc_point == "tight":
+        tight.code_for(0.0)
 
 
 def first_threshold(

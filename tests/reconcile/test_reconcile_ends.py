@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from qkdd.net.codec import MESSAGES
+from qkdd.reconcile import codes, tight
 from qkdd.reconcile.alice import AliceReconciler
 from qkdd.reconcile.cascade_alice import CascadeAlice
 from qkdd.reconcile.ends import OF_ALICE, OF_BOB, alice_end, bob_end
+from qkdd.reconcile.frames import cut, load_codes
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.sift.spread import spread
 from tests.reconcile.wire import run
@@ -32,6 +34,31 @@ def test_each_method_says_only_what_the_other_end_waits_for(method, kind) -> Non
     assert alice.result is not None
     assert alice.result.ok
     assert np.array_equal(bits, wrong)
+
+
+def read_from_disk() -> list[int]:
+    return [read.cache_info().misses for read in (codes.family, tight.code_from, tight._table)]
+
+
+@pytest.mark.parametrize("point", ["fast", "tight"])
+def test_an_end_is_made_on_the_loop_without_reading_a_code(point: str) -> None:
+    """It took 70 ms of the loop, which reads the time tagger's events of the relay's other link."""
+    for read in (codes.family, tight.code_from, tight._table):
+        read.cache_clear()
+    settings = ReconcileSettings(ldpc_point=point)
+    alike = np.zeros(10, np.uint8)
+    alice_end(3, alike, alike, 0.03, settings, bytes)
+    bob_end(3, alike, alike, settings)
+    assert read_from_disk() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("point", ["fast", "tight"])
+def test_codes_that_were_loaded_before_the_light_are_not_read_again(point: str) -> None:
+    settings = ReconcileSettings(ldpc_point=point)
+    load_codes(settings)
+    codes_before, _, table_before = read_from_disk()
+    cut(2_000_000, 30_000, settings)
+    assert read_from_disk()[::2] == [codes_before, table_before]
 
 
 def test_errors_in_stretches_cost_little_more_than_the_same_errors_everywhere() -> None:
