@@ -6,8 +6,9 @@ calibration bits as the light really has in a second.
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from drivers.sim.optics.polarization import FibreTurn, Turn, port_chances, rotation, squeezers
@@ -100,10 +101,11 @@ class Day:
 
 
 def bits_per_s(link: HonestLink, plan: LightPlan) -> tuple[float, float]:
-    """Calibration bits of a second, by basis; all calibration pulses are signals."""
+    """Calibration bits of a second, by basis: the pulses are all signals, of either basis alike."""
+    intensities = msgspec.structs.replace(link.intensities, key_basis_probability=0.5)
     frames_per_s = plan.pulse_rate_hz / plan.frame_pulses
-    signals = plan.calibration_pulses * frames_per_s / link.intensities.probabilities[0]
-    counts = link.counts(round(1e6 * signals))
+    signals = plan.calibration_pulses * frames_per_s / intensities.probabilities[0]
+    counts = replace(link, intensities=intensities).counts(round(1e6 * signals))
     return counts.key[0] / 1e6, counts.test[0] / 1e6
 
 

@@ -22,7 +22,7 @@ from qkdd.auth.budget import AuthBudget
 from qkdd.auth.seal import Opener, Sealer
 from qkdd.auth.tags import SessionContext
 from qkdd.base.bits import Bits
-from qkdd.base.choices import ChoiceSource
+from qkdd.base.choices import ChoiceSource, calibration_states
 from qkdd.base.counts import DecoyCounts
 from qkdd.base.entropy import Entropy
 from qkdd.base.ids import BlockNo, LinkId, NodeId
@@ -119,8 +119,7 @@ class River:
         self._laboratory = Laboratory(setup, self.watch, seed=seed, entropy=entropy)
         self._decoder = Tdc1Decoder()
         self._receiver = LightReceiver(setup.plan, setup.frames, DETECTORS, entropy)
-        calibration = self._choices(self._laboratory.calibration_seed)
-        self._receiver.hunt(calibration.states)
+        self._receiver.hunt(calibration_states(self._laboratory.calibration_seed))
         self._locked = False
         self._sifter = BobSifter(BlockNo(0))
         self._last_qber: float | None = None

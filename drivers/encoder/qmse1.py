@@ -1,4 +1,4 @@
-"""QMSE-1 state encoder: sealed frames on a byte stream (docs/encoder-protocol.md, version 1)."""
+"""QMSE-1 state encoder: sealed frames on a byte stream (docs/encoder-protocol.md, version 2)."""
 
 import struct
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from drivers.identity import Identity
 from drivers.transport import Reader, Transport
 
 MODEL = "QMSE-1"
-VERSION = 1
+VERSION = 2
 KEY_BYTES = 32
 SEED_BYTES = 32
 NONCE_BYTES = 16

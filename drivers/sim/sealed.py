@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 Entropy: TypeAlias = Callable[[int], bytes]
 
 MAGIC = b"QMSE"
-VERSION = 1
+VERSION = 2
 HELLO_BYTES = 24
 NONCE_BYTES = 16
 MIN_SEALED_BYTES = 17

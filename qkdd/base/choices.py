@@ -1,16 +1,19 @@
-"""The transmitter's choices of one block, looked up from its seed."""
+"""The transmitter's choices of a block or of calibration pulses, looked up from their seed."""
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.base.light import Basis, Intensities, Intensity
+from qkdd.base.light import BASIS_SCALE, INTENSITY_SCALE, Basis, Intensities, Intensity
 from qkdd.base.secret import Secret
 from qkdd.kernels.choices import SEED_BYTES, lookup_states
 
 StateCodes: TypeAlias = npt.NDArray[np.uint8]
 """One uint8 per pulse: bit | basis << 1 | intensity << 2."""
+
+Pulses: TypeAlias = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 
 
 def bits_of(states: StateCodes) -> StateCodes:
@@ -32,7 +35,7 @@ def state_code(basis: Basis, bit: int, intensity: Intensity) -> int:
 
 
 class ChoiceSource:
-    """Expands the seed of one block (or of the calibration pulses) where it is asked.
+    """Expands the seed of one block where it is asked.
 
     It owns the seed: :meth:`wipe` ends it, and with it every choice not yet looked up.
     """
@@ -43,7 +46,7 @@ class ChoiceSource:
         self._seed = seed
         self._intensities = intensities
 
-    def states(self, pulses: npt.NDArray[np.int64] | npt.NDArray[np.uint32]) -> StateCodes:
+    def states(self, pulses: Pulses) -> StateCodes:
         """Look up the state codes of ``pulses``.
 
         Parameters
@@ -61,3 +64,22 @@ class ChoiceSource:
 
     def wipe(self) -> None:
         self._seed.wipe()
+
+
+def calibration_states(seed: bytes) -> Callable[[Pulses], StateCodes]:
+    """Return the lookup of a run's calibration pulses, by pulse number; their seed is public.
+
+    All are signals, and either basis is as likely as the other, whatever the payload's is: what
+    the errors of both bases tell of the light should be known equally well.
+    """
+
+    def states(pulses: Pulses) -> StateCodes:
+        return lookup_states(
+            memoryview(seed),
+            pulses,
+            key_threshold=BASIS_SCALE // 2,
+            signal_threshold=INTENSITY_SCALE,
+            weak_threshold=0,
+        )
+
+    return states

@@ -1,3 +1,3 @@
 """The version of everything that neighbours say to each other; a mismatch is refused by name."""
 
-PROTOCOL_VERSION = 12
+PROTOCOL_VERSION = 13

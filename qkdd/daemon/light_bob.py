@@ -7,11 +7,10 @@ import trio
 
 from drivers.errors import InstrumentError
 from drivers.timetagger import TagBlock, TimeTagger
-from qkdd.base.choices import ChoiceSource
+from qkdd.base.choices import calibration_states
 from qkdd.base.entropy import Entropy
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
-from qkdd.base.secret import Secret
 from qkdd.daemon.distil import DistilSettings, Send
 from qkdd.daemon.distil_bob import EndedBlock
 from qkdd.daemon.mailbox import Mailbox
@@ -187,8 +186,7 @@ class BobLight:
         self._drop("searching", None)
         self._run = run
         self._clock_seen = False
-        choices = ChoiceSource(Secret.from_bytes(run.calibration_seed), self._settings.intensities)
-        self._receiver.hunt(choices.states)
+        self._receiver.hunt(calibration_states(run.calibration_seed))
         self._search_ends_s = trio.current_time() + SEARCH_TIMEOUT_S
         self._block_began_s = trio.current_time()
         await self._send(RunReady(run=run.run))

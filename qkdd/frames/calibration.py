@@ -55,7 +55,7 @@ class SlipAlarm:
     against the limit itself: a slip (error rate 1/2) is called after about 150 matched bits,
     in one segment or over several, and so is an error rate that stays well above the limit.
 
-    Of a run whose polarisation is turned it says nothing until the errors of both bases have been
+    Where the polarisation may be turned it says nothing until the errors of both bases have been
     below the limit by the same evidence: from then on it is armed.
     """
 

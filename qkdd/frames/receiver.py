@@ -161,7 +161,7 @@ class LightReceiver:
             self._settler,
             self._buffer,
             found.clock,
-            turned=found.start_found.turned,
+            armed=not self._any_turn,
         )
 
 

@@ -49,8 +49,9 @@ class Tracker:
         buffer: TagBuffer,
         clock: PulseClock,
         *,
-        turned: bool = False,
+        armed: bool = True,
     ) -> None:
+        """``armed``: errors mean slips from the first frame on, see :class:`SlipAlarm`."""
         self._plan = plan
         self._settings = settings
         self._states = states
@@ -61,7 +62,7 @@ class Tracker:
         self._last_ps = NEVER_PS
         self._window_pulses = window_pulses(plan)
         self._loop = PhaseLoop(min(self._window_pulses, plan.frame_pulses))
-        self._slip = SlipAlarm(settings.max_calibration_qber, armed=not turned)
+        self._slip = SlipAlarm(settings.max_calibration_qber, armed=armed)
         self._recent: deque[tuple[int, int, int]] = deque()
         """Pulses, clicks, clicks near their pulse: of the windows of the last 200 ms."""
         self._recent_pulses = 0

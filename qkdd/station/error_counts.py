@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-WORSE = 0.015
+WORSE = 0.01
 """A basis' error rate above that of the last visits by so much ends what was settled."""
 
 WORSE_NATS = math.log(1e4)
@@ -13,7 +13,7 @@ Stat. 42, 1897), and then it costs some seconds of wider excursions."""
 
 @dataclass(slots=True)
 class Side:
-    """What was counted with one channel to one side; by basis."""
+    """What was counted with the sphere turned to one side; by basis."""
 
     matched: list[int] = field(default_factory=lambda: [0, 0])
     errors: list[int] = field(default_factory=lambda: [0, 0])

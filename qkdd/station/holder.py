@@ -1,8 +1,8 @@
 """Hold the polarisation: errors of calibration segments in, voltages of the squeezers out.
 
-One channel after the other is moved a little up and down. A squeezer turns the Poincare sphere in
-proportion to its voltage, so that the sum J of both bases' error rates is a cosine of it: nothing
-else is known of the fibre, and nothing of which axis a channel turns about.
+The sphere is turned a little to and fro about one axis after the other, the three at right angles.
+The sum J of both bases' error rates is a cosine of such an angle: nothing else is known of the
+fibre, and nothing of where the axes lie in what the receiver sees.
 """
 
 import math
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from qkdd.frames.calibration import significantly_above
 from qkdd.station.error_counts import Page, Side
-from qkdd.station.squeezers import Squeezers
+from qkdd.station.squeezers import Direction, Squeezers
 
-EXCURSION_RAD = 0.045
-"""Of a channel up and down while the light is good: EXCURSION_RAD^2 / 2 = 0.1 % of errors, both
-bases together. A slope is known well enough when its noise costs no more than that."""
+EXCURSION_RAD = 0.04
+"""To and fro while the light is good: EXCURSION_RAD^2 / 2 = 0.08 % of errors, both bases together.
+A slope is known well enough when its noise costs no more than that."""
 
 DOUBT_RAD, CALMER = 0.15, 0.9
 """While the light is not known to be good: a basis of few bits may have errors that leave no key,
-and small excursions would need minutes to see which way is better. Each channel in a row that is
-measured with good light takes so much off, down to EXCURSION_RAD: three rounds of four channels."""
+and small excursions would need minutes to see which way is better. Each direction in a row that
+is measured with good light takes so much off, down to EXCURSION_RAD: four rounds of three."""
 
 SAMPLE_S, HASTY_SAMPLE_S = 1.0, 0.5
 """Light of one sample while the light is settled, and while it is not: each change of a voltage
@@ -55,9 +55,9 @@ class Left:
 
 
 class PolarizationHolder:
-    """Descends the errors, one channel at a time; steps follow the noise of what was counted.
+    """Descends the errors in one direction at a time; steps follow the noise of what was counted.
 
-    Per channel and basis, with excursions of d to both sides, the slope of the error rate is
+    Per direction and basis, with excursions of d to both sides, the slope of the error rate is
     ``g = (e+ - e-) / (2 d)`` and its variance the counting noise's. Near the best voltage the
     curvature of J in the angle of any turn is between 1/2 and 1, so a step of -g does not
     overshoot, and one of -4/3 g by a third at most. It is shrunk by ``1 - var(g) / g^2``
@@ -74,15 +74,17 @@ class PolarizationHolder:
         self._good_mv = tuple(self._centre_mv)
         self._was_good = False
         self._n_settled = 0
-        """Channels in a row that were measured while the light was good."""
+        """Directions in a row that were measured while the light was good."""
         self._pages: tuple[Page, ...] = ()
         self._left: Left | None = None
         """Where a probe of the last good voltages began."""
         self._n_sought = 0
         self._n_not_found = 0
         self.n_good = 0
-        """Measurements of a channel that ended with the errors of no basis above the limit."""
-        self._channel = 0
+        """Directions that were measured with the errors of no basis above the limit."""
+        self._ahead: list[Direction] = []
+        """Of this round, which began with the three as they were then."""
+        self._turn_to_next()
         self._seeking = False
         self.n_steps = 0
         self._low = True
@@ -92,10 +94,8 @@ class PolarizationHolder:
     @property
     def voltages_mv(self) -> tuple[int, ...]:
         """What the channels shall be at now, the excursion included."""
-        shift_mv = self._squeezers.rad_to_mv(self._excursion_rad) * (-1 if self._low else 1)
-        voltages_mv = [round(mv) for mv in self._centre_mv]
-        voltages_mv[self._channel] = round(self._centre_mv[self._channel] + shift_mv)
-        return tuple(voltages_mv)
+        angle_rad = -self._excursion_rad if self._low else self._excursion_rad
+        return tuple(round(mv) for mv in self._moved_mv(angle_rad))
 
     @property
     def centre_mv(self) -> tuple[int, ...]:
@@ -143,7 +143,7 @@ class PolarizationHolder:
 
     @property
     def _is_settled(self) -> bool:
-        """Every channel is where the errors are fewest: small excursions are enough."""
+        """In every direction the errors are fewest: small excursions are enough."""
         return self._small_rad == EXCURSION_RAD
 
     @property
@@ -159,12 +159,23 @@ class PolarizationHolder:
 
     def _begin_visit(self) -> None:
         self._excursion_rad = SEEK_RAD if self._seeking else self._small_rad
-        margin_mv = self._squeezers.rad_to_mv(self._excursion_rad)
-        centre_mv = self._centre_mv[self._channel]
-        self._centre_mv[self._channel] = self._squeezers.fold(centre_mv, margin_mv)
+        margin_mv = 2.0 * self._squeezers.rad_to_mv(self._excursion_rad)
+        self._centre_mv = [self._squeezers.fold(mv, margin_mv) for mv in self._centre_mv]
         self._sides = {True: Side(), False: Side()}
         self._low = True
         self._n_taken = 0
+
+    def _moved_mv(self, angle_rad: float) -> list[float]:
+        """Return the centre moved along the present direction."""
+        return [
+            mv + self._squeezers.rad_to_mv(share * angle_rad)
+            for mv, share in zip(self._centre_mv, self._direction, strict=True)
+        ]
+
+    def _turn_to_next(self) -> None:
+        if not self._ahead:
+            self._ahead = list(self._squeezers.directions(tuple(self._centre_mv)))
+        self._direction = self._ahead.pop(0)
 
     def _decide(self) -> None:
         if self._left is not None:
@@ -195,15 +206,15 @@ class PolarizationHolder:
         sum_of_rates = self._sum_of_rates()
         if not was_settled:
             step_rad *= LONG_STEP
-        self._centre_mv[self._channel] += self._squeezers.rad_to_mv(step_rad)
-        self._begin_visit()  # folds the channel that has moved
+        self._centre_mv = self._moved_mv(step_rad)
+        self._begin_visit()  # folds the channels that have moved
         self.n_steps += step_rad != 0.0
         self._n_not_found = 0
         self.n_good += not self._seeking
         if good:
             self._was_good = True
             self._good_mv = tuple(self._centre_mv)
-        self._channel = (self._channel + 1) % len(self._centre_mv)
+        self._turn_to_next()
         self._begin_visit()
         if was_seeking and self._was_good and not good:
             self._n_sought += 1

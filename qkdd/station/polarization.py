@@ -63,7 +63,7 @@ class PolarizationKeeper:
 
     @property
     def n_good(self) -> int:
-        """How often a channel has been measured with errors below the limit."""
+        """How often a direction has been measured with errors below the limit."""
         return 0 if self._holder is None else self._holder.n_good
 
     def tags_read(self) -> None:

@@ -2,6 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+Direction: TypeAlias = tuple[float, ...]
+"""How far each channel moves, rad per rad of a turn of the sphere."""
+
+WEAKEST = 0.25
+"""Of the Gram matrix' eigenvalues: no channel moves by more than twice the turn that it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +55,28 @@ class Squeezers:
             self.fold(voltages_mv[1] + quarter_mv, 0.0),
             voltages_mv[2],
             self.fold(voltages_mv[3] - quarter_mv, 0.0),
+        )
+
+    def directions(self, voltages_mv: tuple[float, ...]) -> tuple[Direction, ...]:
+        """Return moves of the channels that turn the sphere about axes at right angles.
+
+        Of four squeezers at 0, 45, 0 and 45 degrees the axes as they are seen behind the last, each
+        turned by those behind it, have the Gram matrix below: it does not matter what comes behind.
+        Its rank is three, and its three eigenvectors are the moves. Other controllers: channel by
+        channel.
+        """
+        n = len(voltages_mv)
+        if n != 4:
+            return tuple(tuple(float(i == k) for i in range(n)) for k in range(n))
+        second, third = (math.pi * mv / self.half_wave_mv for mv in voltages_mv[1:3])
+        first_on_fourth = math.sin(second) * math.sin(third)
+        gram = [
+            [1.0, 0.0, math.cos(second), first_on_fourth],
+            [0.0, 1.0, 0.0, math.cos(third)],
+            [math.cos(second), 0.0, 1.0, 0.0],
+            [first_on_fourth, math.cos(third), 0.0, 1.0],
+        ]
+        strengths, moves = np.linalg.eigh(np.array(gram))
+        return tuple(
+            tuple((moves[:, k] / math.sqrt(max(strengths[k], WEAKEST))).tolist()) for k in (3, 2, 1)
         )

@@ -1,5 +1,6 @@
 """The choice of a pulse, against a second reading of docs/encoder-protocol.md, on every backend."""
 
+import math
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkdd.base.choices import ChoiceSource, bases_of, bits_of, intensities_of, state_code
+from qkdd.base.choices import (
+    ChoiceSource,
+    bases_of,
+    bits_of,
+    calibration_states,
+    intensities_of,
+    state_code,
+)
 from qkdd.base.light import Basis, Intensities, Intensity
 from qkdd.base.secret import Secret
 from qkdd.kernels import choices as kernel
@@ -128,3 +136,12 @@ def test_a_short_seed_is_refused() -> None:
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="not one of"):
         kernel.force("abacus")
+
+
+def test_calibration_pulses_are_signals_of_either_basis_alike() -> None:
+    states = calibration_states(bytes(range(32)))(np.arange(100_000))
+    assert (intensities_of(states) == Intensity.SIGNAL).all()
+    n_test = int((bases_of(states) == Basis.TEST).sum())
+    assert abs(n_test - 50_000) < 5 * math.sqrt(25_000)
+    n_one = int(bits_of(states).sum())
+    assert abs(n_one - 50_000) < 5 * math.sqrt(25_000)

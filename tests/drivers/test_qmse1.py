@@ -37,7 +37,7 @@ class Board:
 
     def __init__(self, key: bytes = KEY, hello: bytes | None = None) -> None:
         self.key = key
-        self.hello = hello or b"QMSE\x01\0\0\0" + b"\x5a" * 16
+        self.hello = hello or b"QMSE\x02\0\0\0" + b"\x5a" * 16
         self.requests: list[bytes] = []
         self.answers: dict[int, bytes] = {}
         self.silent = False
@@ -52,7 +52,7 @@ class Board:
         await trio.lowlevel.checkpoint()
         self._in += data
         if self._crypt is None:
-            assert self._in[:8] == b"QMSE\x01\0\0\0"
+            assert self._in[:8] == b"QMSE\x02\0\0\0"
             salt = self._in[8:24] + self.hello[8:24]
             self._in = self._in[24:]
             keys = HKDF(SHA256(), 64, salt, b"QMSE-1").derive(self.key)
@@ -219,11 +219,11 @@ async def test_another_board_key_is_found_out():
 
 @pytest.mark.parametrize(
     "hello",
-    [b"QMSE\x02\0\0\0" + bytes(16), b"HTTP/1.1 400 Bad Request", b"QMSE\x01\x01\0\0" + bytes(16)],
+    [b"QMSE\x01\0\0\0" + bytes(16), b"HTTP/1.1 400 Bad Request", b"QMSE\x02\x01\0\0" + bytes(16)],
 )
 async def test_another_device_or_version_is_a_bad_reply(hello):
     encoder = a_driver(Board(hello=hello))
-    with pytest.raises(BadReply, match="expected a QMSE-1 of version 1"):
+    with pytest.raises(BadReply, match="expected a QMSE-1 of version 2"):
         await encoder.stop()
     with pytest.raises(NoReply, match="the session is over"):
         await encoder.stop()

@@ -25,7 +25,7 @@ def states(pulses: npt.NDArray[np.int64], key: int = 1) -> npt.NDArray[np.uint8]
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     x ^= x >> np.uint64(31)
     bit = (x & np.uint64(1)).astype(np.uint8)
-    test = ((x >> np.uint64(8)) & np.uint64(0xFFFF)) >= np.uint64(round(0.84 * 65_536))
+    test = ((x >> np.uint64(8)) & np.uint64(0xFFFF)) >= np.uint64(1 << 15)
     return bit | (test.astype(np.uint8) << 1)
 
 

@@ -13,8 +13,8 @@ from qkdd.station.holder import EXCURSION_RAD, SAMPLE_S, PolarizationHolder
 from qkdd.station.squeezers import Squeezers
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
-BRIGHT = {"key_per_s": 7000.0, "test_per_s": 250.0}
-FAINT = {"key_per_s": 2156.0, "test_per_s": 78.0}
+BRIGHT = {"key_per_s": 4170.0, "test_per_s": 780.0}
+FAINT = {"key_per_s": 1280.0, "test_per_s": 245.0}
 """The default link at half its pulse rate."""
 
 
@@ -108,7 +108,7 @@ def test_errors_that_a_basis_of_few_bits_nearly_hides_are_gone_within_seconds() 
     """A fourteenth of the test basis' bits are wrong: little key, and not clearly too many."""
     seconds = []
     for seed in range(7):
-        loop = Loop(seed, drift=0.0005, key_per_s=4313.0, test_per_s=157.0)
+        loop = Loop(seed, drift=0.0005, key_per_s=2567.0, test_per_s=491.0)
         loop.turn_fibre(rotation(np.array([0.5, 0.0, 0.0])))
         seconds.append(seconds_too_bad(loop))
     assert sorted(seconds)[3] <= 12
@@ -118,7 +118,7 @@ def test_a_kick_of_settled_light_is_followed_within_seconds() -> None:
     """Not once the small excursions have found the slope of the basis of few bits: minutes."""
     seconds = []
     for seed in range(9):
-        loop = Loop(seed, drift=0.0005, key_per_s=4313.0, test_per_s=157.0)
+        loop = Loop(seed, drift=0.0005, key_per_s=2567.0, test_per_s=491.0)
         loop.run(300)
         axis = np.random.default_rng(seed).standard_normal(3)
         loop.turn_fibre(rotation(axis * 0.3 / np.linalg.norm(axis)))
@@ -128,7 +128,7 @@ def test_a_kick_of_settled_light_is_followed_within_seconds() -> None:
 
 
 def test_light_that_stays_as_it_is_stays_settled() -> None:
-    loop = Loop(5, drift=0.0, key_per_s=4313.0, test_per_s=157.0)
+    loop = Loop(5, drift=0.0, key_per_s=2567.0, test_per_s=491.0)
     loop.run(200)
     assert loop.holder.sample_s == SAMPLE_S
     hasty = 0

@@ -1,10 +1,13 @@
 """Voltages fold by whole turns, and four squeezers are moved apart without a turn of the light."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.sim.optics.polarization import any_turn
 from drivers.sim.optics.polarization import squeezers as turn_of
 from qkdd.station.squeezers import Squeezers
 
@@ -32,3 +35,33 @@ def test_moving_squeezers_apart_leaves_the_light_as_it_is() -> None:
     )
     np.testing.assert_allclose(before, after, atol=1e-12)
     assert RANGE.apart((0.0, 900.0, 0.0, 0.0)) == (0.0, 900.0, 0.0, 0.0)
+
+
+@given(st.tuples(*[st.integers(-5_000, 5_000)] * 4), st.integers(0, 2**32 - 1))
+def test_four_squeezers_turn_the_sphere_about_three_axes_at_right_angles(
+    voltages_mv: tuple[int, ...], seed: int
+) -> None:
+    """Whatever comes behind them; and about as far as asked, unless the axes lie near a plane."""
+    behind = any_turn(np.random.default_rng(seed))
+
+    def turn(moved: tuple[float, ...], rad: float) -> np.ndarray:
+        angles = [math.pi * mv / RANGE.half_wave_mv for mv in voltages_mv]
+        return behind @ turn_of(tuple(a + rad * m for a, m in zip(angles, moved, strict=True)))
+
+    small_rad = 1e-4
+    axes = []
+    for direction in RANGE.directions(tuple(map(float, voltages_mv))):
+        assert max(map(abs, direction)) <= 2.0
+        made = (turn(direction, small_rad) @ turn(direction, -small_rad).T) / (2.0 * small_rad)
+        axes.append((made[2, 1] - made[1, 2], made[0, 2] - made[2, 0], made[1, 0] - made[0, 1]))
+    products = np.array(axes) @ np.array(axes).T / 4.0
+    assert np.allclose(products - np.diag(np.diag(products)), 0.0, atol=1e-5)
+    second, third = (math.pi * mv / RANGE.half_wave_mv for mv in voltages_mv[1:3])
+    spread = math.hypot(math.sin(second), math.sin(third))
+    if spread > 0.8:
+        assert np.allclose(np.diag(products), 1.0, atol=1e-5)
+
+
+def test_channels_of_another_number_are_moved_one_by_one() -> None:
+    three = RANGE.directions((0.0, 0.0, 0.0))
+    assert three == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

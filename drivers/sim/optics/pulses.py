@@ -8,7 +8,8 @@ from drivers.kernels.walk import Segment
 GRACE_NS = 4_000_000_000
 """The model may walk this far behind the light; seeds older than that are gone for it too."""
 
-ALWAYS_SIGNAL = 1 << 16
+ALWAYS_SIGNAL, EITHER_BASIS = 1 << 16, 1 << 14
+"""Thresholds of a calibration pulse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,7 @@ class EncoderLight:
                     stop=end - first,
                     base=base - first,
                     seed=seed,
-                    key_threshold=plan.key_threshold,
+                    key_threshold=EITHER_BASIS if is_calibration else plan.key_threshold,
                     signal_threshold=ALWAYS_SIGNAL if is_calibration else plan.signal_threshold,
                     weak_threshold=0 if is_calibration else plan.weak_threshold,
                 )

@@ -54,9 +54,9 @@ class Host:
 
     def hello(self) -> None:
         self.board.connected()
-        asked = b"QMSE\x01\x00\x00\x00" + HOST_NONCE
+        asked = b"QMSE\x02\x00\x00\x00" + HOST_NONCE
         answer = self.board.receive(asked, self.now_ns)
-        assert answer == b"QMSE\x01\x00\x00\x00" + BOARD_NONCE
+        assert answer == b"QMSE\x02\x00\x00\x00" + BOARD_NONCE
         salt = HOST_NONCE + BOARD_NONCE
         keys = HKDF(SHA256(), length=64, salt=salt, info=b"QMSE-1").derive(self.key)
         self._to_board, self._to_host = AESGCM(keys[:32]), AESGCM(keys[32:])

@@ -82,8 +82,8 @@ def test_a_lab_serves_every_instrument_until_it_is_told_to_stop(tmp_path):
             attenuator.sendall(b"INP:ATT 20;*OPC?;:INP:ATT?\n")
             assert read_until(attenuator, b"\n") == b"1;20.000\n"
         with tcp(places["encoder"]) as encoder:
-            encoder.sendall(b"QMSE\x01\x00\x00\x00" + bytes(16))
-            assert read_until(encoder, b"QMSE\x01").startswith(b"QMSE\x01")
+            encoder.sendall(b"QMSE\x02\x00\x00\x00" + bytes(16))
+            assert read_until(encoder, b"QMSE\x02").startswith(b"QMSE\x02")
         with tcp(places["tagger"]) as tagger:
             tagger.sendall(b"*idn?;singles;time 50;counts?\r\n")
             assert b"TDC1" in read_until(tagger, b"\r\n")

@@ -109,7 +109,7 @@ def states_by_the_book(plan: PulsePlan, pulses: npt.NDArray[np.int64]) -> npt.ND
     states[calibration] = expand_states(
         seed_of("calibration"),
         pulses[calibration],
-        key_threshold=plan.key_threshold,
+        key_threshold=1 << 14,
         signal_threshold=1 << 16,
         weak_threshold=0,
     )
