@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from qkdd.frames.calibration import significantly_above
 from qkdd.station.error_counts import Page, Side
-from qkdd.station.squeezers import Direction, Squeezers
+from qkdd.station.squeezers import FURTHEST, Direction, Squeezers
 
 EXCURSION_RAD = 0.04
 """To and fro while the light is good: EXCURSION_RAD^2 / 2 = 0.08 % of errors, both bases together.
@@ -159,7 +159,7 @@ class PolarizationHolder:
 
     def _begin_visit(self) -> None:
         self._excursion_rad = SEEK_RAD if self._seeking else self._small_rad
-        margin_mv = 2.0 * self._squeezers.rad_to_mv(self._excursion_rad)
+        margin_mv = FURTHEST * self._squeezers.rad_to_mv(self._excursion_rad)
         self._centre_mv = [self._squeezers.fold(mv, margin_mv) for mv in self._centre_mv]
         self._sides = {True: Side(), False: Side()}
         self._low = True

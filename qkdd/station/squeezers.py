@@ -9,8 +9,9 @@ import numpy as np
 Direction: TypeAlias = tuple[float, ...]
 """How far each channel moves, rad per rad of a turn of the sphere."""
 
-WEAKEST = 0.25
-"""Of the Gram matrix' eigenvalues: no channel moves by more than twice the turn that it makes."""
+FURTHEST = 2.0
+"""No channel moves by more than so many times the turn that is asked for; where the axes lie so
+near a plane that it would take more, the turn is smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,6 @@ class Squeezers:
             [math.cos(second), 0.0, 1.0, 0.0],
             [first_on_fourth, math.cos(third), 0.0, 1.0],
         ]
-        strengths, moves = np.linalg.eigh(np.array(gram))
-        return tuple(
-            tuple((moves[:, k] / math.sqrt(max(strengths[k], WEAKEST))).tolist()) for k in (3, 2, 1)
-        )
+        squares, moves = np.linalg.eigh(np.array(gram))
+        turns = np.sqrt(np.maximum(squares, FURTHEST**-2))  # about each axis, by a move of length 1
+        return tuple(tuple((moves[:, k] / turns[k]).tolist()) for k in (3, 2, 1))

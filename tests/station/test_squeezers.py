@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drivers.sim.optics.polarization import any_turn
 from drivers.sim.optics.polarization import squeezers as turn_of
-from qkdd.station.squeezers import Squeezers
+from qkdd.station.squeezers import FURTHEST, Squeezers
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
 
@@ -51,7 +51,7 @@ def test_four_squeezers_turn_the_sphere_about_three_axes_at_right_angles(
     small_rad = 1e-4
     axes = []
     for direction in RANGE.directions(tuple(map(float, voltages_mv))):
-        assert max(map(abs, direction)) <= 2.0
+        assert max(map(abs, direction)) <= FURTHEST
         made = (turn(direction, small_rad) @ turn(direction, -small_rad).T) / (2.0 * small_rad)
         axes.append((made[2, 1] - made[1, 2], made[0, 2] - made[2, 0], made[1, 0] - made[0, 1]))
     products = np.array(axes) @ np.array(axes).T / 4.0
