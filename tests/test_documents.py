@@ -214,7 +214,7 @@ def reasons() -> list[str]:
     return found
 
 
-FOREIGN = ("all attempts to connect to", "database or disk is full", "TooSlowError")
+FOREIGN = ("all attempts to connect to", "database or disk is full")
 """Said by trio and sqlite3."""
 
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import trio
 
+from drivers.errors import InstrumentError
 from qkdd.base.errors import LinkLost
 from qkdd.base.ids import LinkId
 from qkdd.config import Link
@@ -13,6 +14,8 @@ from qkdd.daemon.light_alice import AliceLight
 from qkdd.daemon.link_end import LinkEnd, keep_light, reporter, voider
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.quiet_worker import QuietWorker
+from qkdd.daemon.silence import Silence
+from qkdd.daemon.supervise import reasons
 from qkdd.daemon.turnover import light_until
 from qkdd.net.peer import PeerSession
 from qkdd.reconcile.frames import load_codes
@@ -28,7 +31,12 @@ light, each asked for alone (docs/decisions/0009)."""
 
 
 async def run_alice(
-    end: LinkEnd, session: PeerSession, birth: BlockDesk, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd,
+    session: PeerSession,
+    birth: BlockDesk,
+    runs: Mailbox,
+    blocks: Mailbox,
+    silence: Silence,
 ) -> None:
     assert end.config.transmitter is not None
     assert end.board_key is not None
@@ -49,6 +57,7 @@ async def run_alice(
         runs,
         sent,
         end.status,
+        silence,
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),
         tap=_tap_record(end.config),
@@ -56,11 +65,15 @@ async def run_alice(
     )
 
     async def shine() -> None:
-        async with open_transmitter(
-            transmitter_settings, board_key=board_key.reveal(), entropy=end.entropy
-        ) as transmitter:
-            with end.status.light.at_work():
-                await light.run(transmitter)
+        try:
+            async with open_transmitter(
+                transmitter_settings, board_key=board_key.reveal(), entropy=end.entropy
+            ) as transmitter:
+                with end.status.light.at_work():
+                    await light.run(transmitter)
+        except* InstrumentError as errors:
+            await light.tell_failure("; ".join(reasons(errors)))
+            raise
 
     try:
         await worker(load_codes, end.settings.reconcile)

@@ -10,7 +10,9 @@ from qkdd.daemon.light_bob import BobLight
 from qkdd.daemon.link_end import LinkEnd, keep_light, reporter, voider
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.quiet_worker import QuietWorker
-from qkdd.daemon.supervise import supervise
+from qkdd.daemon.run_mail import RunMail
+from qkdd.daemon.silence import Silence
+from qkdd.daemon.supervise import reasons, supervise
 from qkdd.daemon.watchman import Watchman
 from qkdd.frames.receiver import LightReceiver
 from qkdd.net.peer import PeerSession
@@ -26,7 +28,12 @@ one that has waited longest is given up."""
 
 
 async def run_bob(
-    end: LinkEnd, session: PeerSession, birth: BlockDesk, runs: Mailbox, blocks: Mailbox
+    end: LinkEnd,
+    session: PeerSession,
+    birth: BlockDesk,
+    runs: Mailbox,
+    blocks: Mailbox,
+    silence: Silence,
 ) -> None:
     assert end.config.receiver is not None
     receiver_settings = end.config.receiver
@@ -46,10 +53,11 @@ async def run_bob(
     detectors = _detectors(end, receiver_settings)
     distiller = BobDistiller(ties, watchman, detectors)
     keeper = _keeper(end, receiver_settings)
+    mail = RunMail(runs, session.send, silence)
     light = BobLight(
         end.settings,
         session.send,
-        runs,
+        mail,
         ended_in,
         ended_out,
         end.status,
@@ -67,14 +75,19 @@ async def run_bob(
             end.entropy,
             any_turn=keeper is not None,
         )
-        async with open_receiver(receiver_settings) as tagger:
-            with end.status.light.at_work():
-                await light.run(tagger, receiver)
+        try:
+            async with open_receiver(receiver_settings) as tagger:
+                with end.status.light.at_work():
+                    await light.run(tagger, receiver)
+        except* InstrumentError as errors:
+            mail.hindered("; ".join(reasons(errors)))
+            raise
 
     try:
         await worker(load_codes, settings.reconcile)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(distiller.run, ended_out)
+            nursery.start_soon(mail.run)
             nursery.start_soon(keep_light, end, look)
             if keeper is not None:
                 nursery.start_soon(_keep_polarization, keeper)

@@ -15,14 +15,17 @@ from qkdd.daemon.beat import next_beat
 from qkdd.daemon.distil import DistilSettings, Send
 from qkdd.daemon.distil_alice import SentBlock, SentBlocks
 from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.silence import SILENT_S, Silence
 from qkdd.daemon.status import LinkStatus
 from qkdd.station.messages import (
+    REPORT_FRAMES,
     LightLocked,
     LightMeasured,
     RunAnnounced,
     RunLost,
     RunReady,
     RunStopped,
+    RunWaits,
 )
 from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import SEEDS_AHEAD, EncoderStopped, Transmitter
@@ -37,6 +40,11 @@ LASER_EVERY_S = 1.0
 ATTENUATOR_EVERY_S = 3.0
 """One question, for the loss and the shutter in turns. It is not asked for safety of eyes, as the
 laser is, but for who talks to it: a wrong loss in a block that has ended is the tap's to see."""
+READINESS, REPORT = "word whether a run may begin", "the next report of the light"
+OF_BOB = (LightLocked, LightMeasured, RunLost, RunReady, RunWaits)
+MAX_REASON = 500
+MISSED_REPORTS = 3
+"""With frames so long that reports are rarer than the limit for a silent neighbour."""
 REST_S = 1.0
 """At most, before the light is begun again after the encoder has heard nothing for a second: a host
 that was late once is late again if all its relays come back at the same moment."""
@@ -54,6 +62,7 @@ class AliceLight:
         mailbox: Mailbox,
         sent: SentBlocks,
         status: LinkStatus,
+        silence: Silence,
         *,
         entropy: Entropy,
         first_block: BlockNo,
@@ -67,11 +76,17 @@ class AliceLight:
         self._mailbox = mailbox
         self._sent = sent
         self._status = status
+        self._silence = silence
+        plan = settings.plan
+        report_s = REPORT_FRAMES * plan.frame_pulses / plan.pulse_rate_hz
+        self._report_limit_s = max(SILENT_S, MISSED_REPORTS * report_s)
         self._entropy = entropy
         self._next_block = first_block
         self._run = 0
         self._stopped: str | None = None
         """Why the encoder stopped by itself in the last run, which had been found."""
+        self._told: str | None = None
+        """What Bob knows of instruments that fail here, since the last run was announced."""
 
     async def run(self, transmitter: Transmitter) -> None:
         """Make light until cancelled, or until ``until`` is set and a block or a run has ended."""
@@ -87,6 +102,13 @@ class AliceLight:
             if self._stopped is not None:
                 await self._rest(self._stopped)
 
+    async def tell_failure(self, reason: str) -> None:
+        """Tell Bob what keeps this end dark, once: he would see darkness and wonder."""
+        self._silence.settle(READINESS)
+        if reason != self._told:
+            self._told = reason
+            await self._send(RunStopped(run=self._run, reason=reason[:MAX_REASON]))
+
     async def _rest(self, reason: str) -> None:
         """After the encoder stopped by itself: tell Bob, and let this host come to its senses."""
         self._stopped = None
@@ -94,6 +116,7 @@ class AliceLight:
         await trio.sleep(REST_S * self._entropy(1)[0] / 256)
 
     async def _end_run(self, transmitter: Transmitter, seeds: "SeedQueue") -> None:
+        self._silence.settle(REPORT)
         self._next_block = BlockNo(self._next_block + seeds.n_made)
         self._status.light.turn()  # waiting for the receiver and darkening each have their time
         try:
@@ -136,13 +159,24 @@ class AliceLight:
                 run=self._run, first_block=self._next_block, calibration_seed=calibration_seed
             )
         )
+        self._told = None
+        began_s, why = trio.current_time(), None
+        self._silence.expect(READINESS)
         with trio.move_on_after(READY_TIMEOUT_S):
             while True:
-                message = await self._mailbox.get(RunReady, LightLocked, LightMeasured, RunLost)
-                if isinstance(message, RunReady) and message.run == self._run:
+                message = await self._mailbox.get(*OF_BOB)
+                if message.run != self._run:
+                    continue  # a late word about the run before
+                self._silence.settle(READINESS)
+                if isinstance(message, RunReady):
                     return True
-                # anything else is a late word about the run before
+                if isinstance(message, RunWaits):
+                    why = message.reason
+                    self._status.enter("dark", f"the receiver is not ready: {why}")
+        if not self._silence.heard_since(began_s):
+            why = "it says nothing"
         reason = f"the receiver was not ready within {READY_TIMEOUT_S:g} s"
+        reason += f": {why}" if why else ""
         log.warning("no run", run=self._run, reason=reason)
         self._status.enter("dark", reason)
         return False
@@ -150,11 +184,12 @@ class AliceLight:
     async def _listen(self, locked: trio.Event, scope: trio.CancelScope) -> None:
         """Hear what Bob says of this run; end the run when he has lost it."""
         while True:
-            message = await self._mailbox.get(LightLocked, LightMeasured, RunLost, RunReady)
+            message = await self._mailbox.get(*OF_BOB)
             if message.run != self._run:
                 continue
             if isinstance(message, LightLocked):
                 locked.set()
+                self._silence.expect(REPORT, self._report_limit_s)
                 self._status.clock_offset_ppm = message.clock_offset_ppm
                 self._status.enter("light")
                 log.info("light locked", run=self._run, offset_ppm=message.clock_offset_ppm)
@@ -166,10 +201,13 @@ class AliceLight:
                 scope.cancel()
 
     async def _expect_lock(self, locked: trio.Event, scope: trio.CancelScope) -> None:
+        began_s = trio.current_time()
         with trio.move_on_after(LOCK_TIMEOUT_S):
             await locked.wait()
             return
         reason = f"the receiver found no light within {LOCK_TIMEOUT_S:g} s"
+        if not self._silence.heard_since(began_s):
+            reason = f"the receiver has said nothing for {LOCK_TIMEOUT_S:g} s"
         log.warning("run lost", run=self._run, reason=reason)
         self._status.enter("dark", reason)
         await self._send(RunStopped(run=self._run, reason=reason))

@@ -13,7 +13,7 @@ from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
 from qkdd.daemon.distil import DistilSettings, Send
 from qkdd.daemon.distil_bob import EndedBlock
-from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.run_mail import RunMail
 from qkdd.daemon.status import LinkStatus
 from qkdd.frames.events import (
     BlockEnded,
@@ -28,6 +28,7 @@ from qkdd.frames.receiver import LightReceiver
 from qkdd.sift.bob import BobSifter
 from qkdd.station.detectors import DetectorKeeper
 from qkdd.station.messages import (
+    REPORT_FRAMES,
     LightLocked,
     LightMeasured,
     RunAnnounced,
@@ -44,7 +45,6 @@ SEARCH_TIMEOUT_S = 10.0
 ALIGN_TIMEOUT_S = 1200.0
 """From nine turns of the fibre in ten the feedback loop takes less than three minutes, from a few
 five (docs/operating.md); with less light, a quarter of an hour."""
-REPORT_FRAMES = 10
 
 
 class BobLight:
@@ -54,7 +54,7 @@ class BobLight:
         self,
         settings: DistilSettings,
         send: Send,
-        mailbox: Mailbox,
+        mail: RunMail,
         blocks: trio.MemorySendChannel[EndedBlock],
         waiting: trio.MemoryReceiveChannel[EndedBlock],
         status: LinkStatus,
@@ -72,13 +72,11 @@ class BobLight:
         self._settings = settings
         self._receiver: LightReceiver
         self._send = send
-        self._mailbox = mailbox
+        self._mail = mail
         self._blocks, self._waiting = blocks, waiting
         self._status = status
         self._entropy = entropy
         self._lowest_block = first_block
-        self._announced: RunAnnounced | None = None
-        self._stopped: RunStopped | None = None
         self._run: RunAnnounced | None = None
         self._search_ends_s: float | None = None
         self._clock_seen = False
@@ -94,6 +92,7 @@ class BobLight:
         self._receiver = receiver
         if self._detectors is not None:
             self._detectors.tagger_begins()
+        self._mail.hindered(None)
         try:
             await self._read(tagger)
         except* InstrumentError as errors:
@@ -107,22 +106,20 @@ class BobLight:
                 self._sifter = None
 
     async def _read(self, tagger: TimeTagger) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._listen)
-            while True:
-                tags = await tagger.read()
-                self._status.light.turn()
-                if self._keeper is not None:
-                    self._keeper.tags_read()
-                if self._detectors is not None:
-                    self._detectors.tagged(tags)
-                await self._obey()
-                await self._check_detectors()
-                for event in await self._feed(tags):
-                    await self._handle(event)
-                if self._search_ends_s is not None and trio.current_time() > self._search_ends_s:
-                    await self._lose(f"no light found within {SEARCH_TIMEOUT_S:g} s")
-                await self._check_alignment()
+        while True:
+            tags = await tagger.read()
+            self._status.light.turn()
+            if self._keeper is not None:
+                self._keeper.tags_read()
+            if self._detectors is not None:
+                self._detectors.tagged(tags)
+            await self._obey()
+            await self._check_detectors()
+            for event in await self._feed(tags):
+                await self._handle(event)
+            if self._search_ends_s is not None and trio.current_time() > self._search_ends_s:
+                await self._lose(f"no light found within {SEARCH_TIMEOUT_S:g} s")
+            await self._check_alignment()
 
     async def _check_detectors(self) -> None:
         """End the run if they are, or have been since it began, not what they should be."""
@@ -137,7 +134,9 @@ class BobLight:
         if self._detectors is None:
             return True
         self._n_troubles_before = self._detectors.n_troubles
-        if (trouble := self._detectors.trouble) is None:
+        trouble = self._detectors.trouble
+        self._mail.hindered(trouble)
+        if trouble is None:
             return True
         if self._run is None:
             self._status.enter("dark", trouble)
@@ -160,24 +159,23 @@ class BobLight:
             return await trio.to_thread.run_sync(self._receiver.feed, tags)
         return self._receiver.feed(tags)
 
-    async def _listen(self) -> None:
-        while True:
-            message = await self._mailbox.get(RunAnnounced, RunStopped)
-            if isinstance(message, RunAnnounced):
-                self._announced = message
-            elif isinstance(message, RunStopped):
-                self._stopped = message
+    def _hear_stop(self, stopped: RunStopped) -> None:
+        """Drop the run that Alice has stopped; without one, know why there is no light."""
+        reason = f"the transmitter says: {stopped.reason}"
+        if self._run is not None and stopped.run == self._run.run:
+            self._drop("dark", reason)
+            self._receiver.stop()
+        elif not self._receiver.active:
+            self._status.enter("dark", reason)
 
     async def _obey(self) -> None:
         """Between two feeds: take up a new run, or drop the one that Alice has stopped."""
-        if self._stopped is not None and self._run is not None:
-            if self._stopped.run == self._run.run:
-                self._drop("dark", self._stopped.reason)
-                self._receiver.stop()
-            self._stopped = None
-        if self._announced is None or not self._may_begin():
+        if (stopped := self._mail.take_stopped()) is not None:
+            self._hear_stop(stopped)
+        run = self._mail.announced
+        if run is None or not self._may_begin():
             return
-        run, self._announced = self._announced, None
+        self._mail.take_announced()
         if run.first_block < self._lowest_block:
             raise PeerError(
                 f"peer starts a run at block {run.first_block}, which is below block "
@@ -299,6 +297,7 @@ class BobLight:
         assert self._run is not None
         log.warning("run lost", run=self._run.run, reason=reason)
         await self._send(RunLost(run=self._run.run, reason=reason[:500]))
+        self._mail.over()
         self._receiver.stop()
         self._drop("dark", reason)
 

@@ -20,6 +20,7 @@ from qkdd.base.secret import Secret
 from qkdd.config import Link, host_and_port
 from qkdd.daemon.link_end import LinkEnd
 from qkdd.daemon.session import run_session
+from qkdd.daemon.silence import within
 from qkdd.daemon.supervise import supervise
 from qkdd.daemon.turnover import Terms
 from qkdd.keys.messages import AuthMarks, StoreState
@@ -111,7 +112,7 @@ class LinkService:
         assert self._config.connect is not None
         host, port = host_and_port(self._config.connect)
         opening = await self._opening()
-        with trio.fail_after(OPEN_TIMEOUT_S):
+        with within(OPEN_TIMEOUT_S, "session"):
             raw = await trio.open_tcp_stream(host, port)
 
             async def dial(raw: trio.SocketStream) -> tuple[PeerSession, TlsStream]:
@@ -124,7 +125,7 @@ class LinkService:
 
     async def _accept(self, listener: trio.SocketListener) -> None:
         tls = await self._peer_at(listener)
-        with trio.fail_after(OPEN_TIMEOUT_S):
+        with within(OPEN_TIMEOUT_S, "session"):
             session = await accept_session(tls, NodeId(self._config.peer), self._admit)
         await self._run(session, tls)
 

@@ -16,6 +16,7 @@ from qkdd.daemon.key_desk import KEY_MESSAGES, KeyDesk
 from qkdd.daemon.lane_post import LanePost
 from qkdd.daemon.link_end import LinkEnd, epsilon_limit
 from qkdd.daemon.mailbox import Mailbox, Sorter
+from qkdd.daemon.silence import Silence, within
 from qkdd.keys.messages import StoreState
 from qkdd.net.peer import PeerSession
 from qkdd.reconcile import messages as reconcile_messages
@@ -43,6 +44,7 @@ BLOCK_MESSAGES = (
 RUN_MESSAGES = (
     run_messages.RunAnnounced,
     run_messages.RunReady,
+    run_messages.RunWaits,
     run_messages.RunLost,
     run_messages.RunStopped,
     run_messages.LightLocked,
@@ -63,10 +65,11 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
     desk = KeyDesk(link, end.store, session.send, keys)
     post = LanePost(link, session.send)
     sorter = Sorter([handshake, runs, blocks, keys, hops, post])
+    silence = Silence(end.status)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run_writer)
-        nursery.start_soon(_receive, session, sorter)
-        with trio.fail_after(AGREE_TIMEOUT_S):
+        nursery.start_soon(_receive, session, sorter, silence)
+        with within(AGREE_TIMEOUT_S, "agreement of the two stores"):
             await _agree(end, session, handshake)
             nursery.start_soon(desk.run, state)
             await desk.agreed()
@@ -84,7 +87,8 @@ async def run_session(end: LinkEnd, session: PeerSession, state: StoreState) -> 
             limit = epsilon_limit(end)
             await limit.look()
             birth = CountedBlocks(limit, BlockBirth(end.config, desk, end.lanes))
-            await make(end, session, birth, runs, blocks)
+            nursery.start_soon(silence.run)
+            await make(end, session, birth, runs, blocks, silence)
         finally:
             end.lanes.detach(link, post)
             end.rooms.office.close_desk(link)
@@ -98,6 +102,7 @@ async def _agree(end: LinkEnd, session: PeerSession, handshake: Mailbox) -> None
     check_agreement(end.ours, theirs)
 
 
-async def _receive(session: PeerSession, sorter: Sorter) -> None:
+async def _receive(session: PeerSession, sorter: Sorter, silence: Silence) -> None:
     async for message in session:
+        silence.heard()
         await sorter.put(message)

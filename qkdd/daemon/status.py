@@ -28,6 +28,8 @@ class LinkStatus:
     budget: AuthBudget = field(default_factory=AuthBudget)
     state: str = "down"
     reason: str | None = None
+    silence: str | None = None
+    """What the neighbour owes us a word of, while it says nothing at all."""
     clock_offset_ppm: float | None = None
     calibration_errors: list[int] = field(default_factory=lambda: [0, 0])
     calibration_matched: list[int] = field(default_factory=lambda: [0, 0])
@@ -59,6 +61,11 @@ class LinkStatus:
             self.reason = reason
         if state != "light":
             self.measured((0, 0), (0, 0))
+
+    @property
+    def why(self) -> str | None:
+        """The reason as it is told: a neighbour that says nothing goes before the rest."""
+        return "; ".join(one for one in (self.silence, self.reason) if one) or None
 
     def gave_up(self, reason: str) -> None:
         """Count a block that makes no key because it failed on the way."""
@@ -116,7 +123,7 @@ class LinkStatus:
             peer=self.peer,
             role=self.role,
             state=self.state,
-            reason=self.reason,
+            reason=self.why,
             clock_offset_ppm=self.clock_offset_ppm,
             qber_calibration_key=errors[0] / matched[0] if matched[0] else None,
             qber_calibration_test=errors[1] / matched[1] if matched[1] else None,
@@ -171,5 +178,5 @@ def hours_of_stock(
 def in_one_line(links: Iterable[LinkStatus]) -> str:
     """Say every link's state, and the reason where it has one."""
     return "; ".join(
-        f"{link.name} {link.state}" + (f" ({link.reason})" if link.reason else "") for link in links
+        f"{link.name} {link.state}" + (f" ({link.why})" if link.why else "") for link in links
     )

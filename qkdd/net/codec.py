@@ -26,6 +26,7 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     Agreed,
     station.RunAnnounced,
     station.RunReady,
+    station.RunWaits,
     station.LightLocked,
     station.LightMeasured,
     station.RunLost,

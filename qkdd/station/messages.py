@@ -27,6 +27,12 @@ class RunReady(RunMessage, frozen=True, kw_only=True):
     """Receiver: the tagger runs and I am looking for the first pulse."""
 
 
+class RunWaits(RunMessage, frozen=True, kw_only=True):
+    """Receiver: I have heard of this run, and cannot take it up yet."""
+
+    reason: Text
+
+
 class LightLocked(RunMessage, frozen=True, kw_only=True):
     """Receiver: clock and first pulse are found."""
 
@@ -35,8 +41,12 @@ class LightLocked(RunMessage, frozen=True, kw_only=True):
     matched: Number
 
 
+REPORT_FRAMES = 10
+"""So many frames are summed into one report: a message costs 16 bytes of authentication key."""
+
+
 class LightMeasured(RunMessage, frozen=True, kw_only=True):
-    """Receiver: the error counts of one calibration segment, which belongs to no block."""
+    """Receiver: the error counts of REPORT_FRAMES calibration segments, of no block."""
 
     frame: Number
     matched: tuple[Number, Number]
@@ -50,7 +60,8 @@ class RunLost(RunMessage, frozen=True, kw_only=True):
 
 
 class RunStopped(RunMessage, frozen=True, kw_only=True):
-    """Transmitter: this run is over; every block of it that has not ended is void."""
+    """Transmitter: this run is over; every block of it that has not ended is void. Also: there is
+    no light, since an instrument is at fault, and a run is announced when there can be."""
 
     reason: Text
 

@@ -28,9 +28,18 @@ from qkdd.daemon.light_alice import (
 )
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.session import RUN_MESSAGES
+from qkdd.daemon.silence import SILENT_S, Silence
 from qkdd.daemon.status import LinkStatus
 from qkdd.reconcile.settings import ReconcileSettings
-from qkdd.station.messages import LightLocked, RunAnnounced, RunLost, RunReady, RunStopped
+from qkdd.station.messages import (
+    LightLocked,
+    LightMeasured,
+    RunAnnounced,
+    RunLost,
+    RunReady,
+    RunStopped,
+    RunWaits,
+)
 from qkdd.station.settings import TapSettings
 from qkdd.station.tap import TapRecord
 from qkdd.station.transmitter import EncoderStopped, Transmitter
@@ -109,6 +118,7 @@ class Talk:
         self.runs = Mailbox(*RUN_MESSAGES)
         self.sent = SentBlocks()
         self.status = LinkStatus(name="a-b", peer="b", role="transmitter")
+        self.silence = Silence(self.status)
         self.until = trio.Event()
         self.light = AliceLight(
             SETTINGS,
@@ -116,6 +126,7 @@ class Talk:
             self.runs,
             self.sent,
             self.status,
+            self.silence,
             entropy=lambda n: bytes(range(n)),
             first_block=FIRST,
             tap=TapRecord(TAP, 0.01),
@@ -127,7 +138,14 @@ class Talk:
         self.said.append(message)
 
     async def run(self) -> None:
-        await self.light.run(cast("Transmitter", self.bench))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.silence.run)
+            await self.light.run(cast("Transmitter", self.bench))
+            nursery.cancel_scope.cancel()
+
+    async def say(self, message: msgspec.Struct) -> None:
+        self.silence.heard()
+        await self.runs.put(message)
 
     async def ready(self, run: int) -> None:
         await self.runs.put(RunReady(run=run))
@@ -173,9 +191,74 @@ async def test_a_receiver_that_is_not_ready_is_asked_again_in_the_same_session(
         await trio.sleep(READY_TIMEOUT_S)
         assert not talk.bench.lit
         assert [run for run, _ in talk.announced()] == [1, 2]
-        assert talk.status.reason == f"the receiver was not ready within {READY_TIMEOUT_S:g} s"
+        not_ready = f"the receiver was not ready within {READY_TIMEOUT_S:g} s"
+        assert talk.status.reason == f"{not_ready}: it says nothing"
+        assert str(talk.status.why).startswith("b says nothing: word whether a run may begin")
         await talk.ready(2)
         assert talk.bench.lit
+
+
+async def test_a_receiver_that_is_not_ready_says_why_and_is_not_taken_for_silent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.say(RunWaits(run=1, reason="TDC1: gone"))
+        await trio.sleep(READY_TIMEOUT_S - 2.0)
+        assert talk.status.why == "the receiver is not ready: TDC1: gone"
+        await trio.sleep(2.0)
+        assert talk.status.why == (
+            f"the receiver was not ready within {READY_TIMEOUT_S:g} s: TDC1: gone"
+        )
+        await talk.say(RunWaits(run=2, reason="TDC1: still gone"))
+        await talk.ready(2)
+        assert talk.bench.lit
+
+
+async def test_a_receiver_that_hangs_in_the_light_is_named_and_the_light_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.say(RunReady(run=1))
+        await talk.say(locked(1))
+        for _ in range(20):
+            await trio.sleep(1.0)
+            await talk.say(LightMeasured(run=1, frame=9, matched=(9, 9), errors=(0, 0)))
+        assert talk.status.why is None
+        await trio.sleep(SILENT_S - 0.1)
+        assert talk.status.why is None
+        await trio.sleep(2.0)
+        assert talk.status.why == (
+            f"b says nothing: the next report of the light is due for over {SILENT_S:g} s"
+        )
+        assert talk.bench.lit
+        assert talk.status.state == "light"
+        await talk.say(LightMeasured(run=1, frame=19, matched=(9, 9), errors=(0, 0)))
+        assert talk.status.why is None
+
+
+async def test_a_receiver_that_hangs_while_it_searches_is_not_said_to_have_found_no_light(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with shining() as talk:
+        await talk.ready(1)
+        await trio.sleep(LOCK_TIMEOUT_S)
+        reason = f"the receiver has said nothing for {LOCK_TIMEOUT_S:g} s"
+        assert RunStopped(run=1, reason=reason) in talk.said
+
+
+async def test_a_failing_instrument_is_told_once_and_again_after_the_next_announcement(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    for reason in ("no laser", "no laser", "another laser"):
+        await talk.light.tell_failure(reason)
+    assert talk.said == [RunStopped(run=0, reason=one) for one in ("no laser", "another laser")]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await trio.sleep(0.5)
+        nursery.cancel_scope.cancel()
+    await talk.light.tell_failure("another laser" + 600 * "!")
+    assert talk.said[-1] == RunStopped(run=1, reason=("another laser" + 600 * "!")[:500])
 
 
 async def test_late_words_about_the_run_before_are_passed_over(
@@ -199,6 +282,7 @@ async def test_a_run_that_is_not_found_goes_dark_and_bob_is_told(
 ) -> None:
     async with shining() as talk:
         await talk.ready(1)
+        await talk.say(RunReady(run=1))
         await trio.sleep(LOCK_TIMEOUT_S)
         assert not talk.bench.lit
         assert [m.run for m in talk.said if isinstance(m, RunStopped)] == [1]

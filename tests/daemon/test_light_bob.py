@@ -18,13 +18,15 @@ from qkdd.daemon.distil import DistilSettings
 from qkdd.daemon.distil_bob import EndedBlock, wipe_waiting
 from qkdd.daemon.light_bob import ALIGN_TIMEOUT_S, SEARCH_TIMEOUT_S, BobLight
 from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.run_mail import TELL_EVERY_S, RunMail
 from qkdd.daemon.session import RUN_MESSAGES
+from qkdd.daemon.silence import SILENT_S, Silence
 from qkdd.daemon.status import LinkStatus
 from qkdd.frames.events import BlockEnded, DetectedFrame, Event, FrameStartFound, Lost
 from qkdd.frames.receiver import LightReceiver
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.station.detectors import NOT_LOOKED_AT, TROUBLE, DetectorKeeper
-from qkdd.station.messages import RunAnnounced, RunLost, RunReady
+from qkdd.station.messages import RunAnnounced, RunLost, RunReady, RunStopped, RunWaits
 from qkdd.station.polarization import PolarizationKeeper
 from qkdd.station.settings import DetectorSettings, PolarizationSettings
 
@@ -32,6 +34,7 @@ SETTINGS = DistilSettings(
     LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
 )
 FIRST = BlockNo(5)
+READY_S = 15.0
 
 
 @dataclass
@@ -78,10 +81,12 @@ class Talk:
         self.runs = Mailbox(*RUN_MESSAGES)
         self.send, self.ended = trio.open_memory_channel[EndedBlock](n_waiting)
         self.status = LinkStatus(name="a-b", peer="a", role="receiver")
+        self.silence = Silence(self.status)
+        self.mail = RunMail(self.runs, self.hear, self.silence)
         self.light = BobLight(
             SETTINGS,
             self.hear,
-            self.runs,
+            self.mail,
             self.send,
             self.ended,
             self.status,
@@ -96,7 +101,10 @@ class Talk:
         self.said.append(message)
 
     async def run(self) -> None:
-        await self.light.run(cast("TimeTagger", self.bench), cast("LightReceiver", self.bench))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.mail.run)
+            nursery.start_soon(self.silence.run)
+            await self.light.run(cast("TimeTagger", self.bench), cast("LightReceiver", self.bench))
 
     async def announce(self, run: int, first_block: int = FIRST) -> None:
         await self.runs.put(
@@ -272,12 +280,13 @@ async def test_no_run_begins_before_the_detectors_are_known_to_be_well() -> None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(talk.run)
         await talk.announce(1)
-        assert talk.said == []
+        await trio.testing.wait_all_tasks_blocked()
+        assert talk.said == [RunWaits(run=1, reason=NOT_LOOKED_AT)]
         assert not talk.bench.hunting
         assert (talk.status.state, talk.status.reason) == ("dark", NOT_LOOKED_AT)
         found_well(watch)
         await talk.happen()
-        assert talk.said == [RunReady(run=1)]
+        assert talk.said[1:] == [RunReady(run=1)]
         nursery.cancel_scope.cancel()
 
 
@@ -303,5 +312,88 @@ async def test_a_run_ends_when_a_detector_is_not_what_it_was_even_if_only_for_a_
         await talk.happen()
         assert talk.said == said_once  # each word costs authentication key
         await talk.announce(2)
+        await trio.testing.wait_all_tasks_blocked()
         assert (talk.said[-1] == RunReady(run=2)) is already_over
+        waits = [one.reason for one in talk.said if isinstance(one, RunWaits)]
+        assert waits == ([] if already_over else ["detectors: key basis, bit 0: latched"])
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_keeps_the_transmitter_dark_is_said_here_with_a_run_and_without() -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.runs.put(RunStopped(run=0, reason="CTL200: silent"))
+        await trio.testing.wait_all_tasks_blocked()
+        await talk.happen()
+        assert (talk.status.state, talk.status.why) == (
+            "dark",
+            "the transmitter says: CTL200: silent",
+        )
+        await talk.announce(1)
+        await talk.happen(Lost("no light"))
+        assert talk.status.why == "no light"
+        await talk.runs.put(RunStopped(run=1, reason="laser off"))
+        await trio.testing.wait_all_tasks_blocked()
+        await talk.happen()
+        assert talk.status.why == "the transmitter says: laser off"
+        await talk.announce(2)
+        assert talk.bench.hunting
+        await talk.runs.put(RunStopped(run=1, reason="late"))
+        await trio.testing.wait_all_tasks_blocked()
+        await talk.happen()
+        assert talk.bench.hunting
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_transmitter_that_announces_no_run_after_one_was_lost_is_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await trio.sleep(3 * SILENT_S)
+        assert talk.status.silence is None
+        await talk.happen(Lost("no light"))
+        await trio.sleep(SILENT_S - 1.0)
+        assert talk.status.why == "no light"
+        await trio.sleep(2.5)
+        assert talk.status.why == (
+            f"a says nothing: a new run of light is due for over {SILENT_S:g} s; no light"
+        )
+        assert talk.status.state == "dark"
+        await talk.announce(2)
+        assert talk.status.silence is None
+        await talk.happen(Lost("no light"))
+        await talk.runs.put(RunStopped(run=2, reason="no laser"))
+        await trio.sleep(3 * SILENT_S)
+        assert talk.status.silence is None, "who has said why owes nothing"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_receiver_without_its_tagger_hears_every_run_and_says_what_it_has(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Nobody read these words once, and from the seventeenth on the whole link stood still."""
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.mail.run)
+        talk.mail.hindered("TDC1: gone")
+        for run in range(1, 41):
+            with trio.fail_after(1.0):
+                await talk.runs.put(
+                    RunAnnounced(run=run, first_block=FIRST, calibration_seed=bytes(32))
+                )
+            await trio.sleep(READY_S)
+        assert talk.said == [RunWaits(run=run, reason="TDC1: gone") for run in range(1, 41)]
+        assert talk.mail.announced is not None
+        assert talk.mail.announced.run == 40
+        for number in range(100):  # a reason that changes all the time is not told all the time
+            talk.mail.hindered(f"{number} counts a second")
+            await trio.sleep(0.5)
+        assert len(talk.said) == 40 + 100 * 0.5 / TELL_EVERY_S
+        await talk.runs.put(RunStopped(run=40, reason="no laser"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert talk.mail.announced is None
         nursery.cancel_scope.cancel()

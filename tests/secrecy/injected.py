@@ -15,6 +15,7 @@ from qkdd.daemon import session
 from qkdd.daemon.distil import Committer, Work
 from qkdd.daemon.link_end import LinkEnd
 from qkdd.daemon.mailbox import Mailbox
+from qkdd.daemon.silence import Silence
 from qkdd.net.peer import PeerSession
 from tests.secrecy import witness
 
@@ -51,7 +52,12 @@ def write_blocks(keys: Path, links: list[str], n_blocks: int) -> None:
 
 def run(mode: str, notes: str, keys: str, config: str) -> None:
     async def blocks(
-        end: LinkEnd, _session: PeerSession, commit: Committer, _runs: Mailbox, _blocks: Mailbox
+        end: LinkEnd,
+        _session: PeerSession,
+        commit: Committer,
+        _runs: Mailbox,
+        _blocks: Mailbox,
+        _silence: Silence,
     ) -> None:
         link = LinkId(end.config.name)
         index = 0

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import trio
 
 from qkdd.cli.demo.files import ALICE, BOB, LINK, SAE_A, SAE_B
 from tests.whole.agreement import stores_agree
@@ -15,6 +16,43 @@ from tests.whole.test_adversity import restore
 from tests.whole.test_from_darkness import command
 
 LIGHT_S, NOTICED_S, AGAIN_S = 60.0, 90.0, 60.0
+SOON_S = 12.0
+"""Ten seconds, and two for a machine that other work uses."""
+NAMED = "the neighbour says nothing"
+AGAIN_SOON_S, RELIT_S = 10.0, 30.0
+"""For a key from stock, and for the light, which has to be found again."""
+
+
+@pytest.mark.long
+async def test_whoever_hangs_under_light_is_named_within_ten_seconds_and_comes_back_soon(
+    tmp_path: Path,
+) -> None:
+    async with open_site(tmp_path) as site, Applications(site) as apps:
+        install_psk(site)
+        await site.start()
+        await site.wait("key", lambda a, b: min(a.stock_bits, b.stock_bits) > 0, LIGHT_S)
+        for hangs, other in ((BOB, ALICE), (ALICE, BOB)):
+            process, own_log = site.children[hangs].process, site.children[hangs].log
+            n_before = own_log.read_text().count(NAMED)
+            process.send_signal(signal.SIGSTOP)
+            try:
+                said = f"{hangs} says nothing: "
+                await site.wait_alone(
+                    other, lambda link, said=said: said in (link.reason or ""), SOON_S
+                )
+            finally:
+                process.send_signal(signal.SIGCONT)
+            with trio.fail_after(AGAIN_SOON_S):
+                await site.wait_up()
+                await apps.refresh(SAE_A)
+            await site.wait("light", lambda a, b: a.state == b.state == "light", RELIT_S)
+            log = site.children[other].log.read_text()
+            assert log.count(NAMED) == 1
+            assert log.count("stores agree") == 1, "the session was dropped"
+            assert own_log.read_text().count(NAMED) == n_before, "it was away itself"
+        await site.end_lab()
+        await stores_agree(site)
+        apps.check()
 
 
 @pytest.mark.long
