@@ -34,7 +34,7 @@ class RunMail:
 
     async def run(self) -> None:
         """Listen, and tell what hinders a run that is announced, until cancelled."""
-        self._silence.expect(A_RUN)
+        self._silence.expect(A_RUN, patient=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
             nursery.start_soon(self._tell)
@@ -56,7 +56,7 @@ class RunMail:
     def over(self) -> None:
         """The run in hand is over for Bob: another is due."""
         if self._announced is None and self._stopped is None:
-            self._silence.expect(A_RUN)
+            self._silence.expect(A_RUN, patient=True)
 
     def hindered(self, why: str | None) -> None:
         """No run can be taken up for this reason; None: nothing hinders."""

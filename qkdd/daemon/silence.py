@@ -2,17 +2,21 @@
 
 A process that hangs has a kernel that answers, so that keepalive sees nothing (decision 0004), and
 a heartbeat of ours would cost authentication key. What the two ends say of the light anyway is
-enough: whoever awaits a word of it names it here (decision 0049). Nothing is dropped for it.
+enough: whoever awaits a word of it names it here (decision 0049). To name is not to drop: that
+takes as long as for a block of which nothing is heard.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 import trio
 
 from qkdd.base.errors import LinkLost
 from qkdd.daemon.beat import BEAT_S, next_beat
+from qkdd.daemon.block_mail import SILENCE_S
 from qkdd.daemon.status import LinkStatus
 
 log = structlog.get_logger(__name__)
@@ -25,14 +29,22 @@ AWAY_S = 1.0
 """A beat that comes so late means that our own host was away: then nobody else is blamed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A word that is due: since when, how long it may take, and when the neighbour is given up."""
+
+    since_s: float
+    limit_s: float
+    give_up_s: float
+
+
 class Silence:
     """What is due of the neighbour of one session, and when it was last heard at all."""
 
     def __init__(self, status: LinkStatus) -> None:
         self._status = status
         self._heard_s = trio.current_time()
-        self._due: dict[str, tuple[float, float]] = {}
-        """What -> since when, and how long it may take."""
+        self._due: dict[str, Due] = {}
         self._changed = trio.Event()
 
     def heard(self) -> None:
@@ -44,9 +56,13 @@ class Silence:
     def heard_since(self, time_s: float) -> bool:
         return self._heard_s > time_s
 
-    def expect(self, what: str, limit_s: float = SILENT_S) -> None:
-        """From now on, if not before, a word is due every ``limit_s``, until it is settled."""
-        self._due.setdefault(what, (trio.current_time(), limit_s))
+    def expect(self, what: str, limit_s: float = SILENT_S, *, patient: bool = False) -> None:
+        """From now on, if not before, a word is due every ``limit_s``, until it is settled.
+
+        ``patient``: the session goes on however long it takes, for the neighbour may have a reason.
+        """
+        give_up_s = math.inf if patient else max(SILENCE_S, 2.0 * limit_s)
+        self._due.setdefault(what, Due(trio.current_time(), limit_s, give_up_s))
         self._changed.set()
 
     def settle(self, what: str) -> None:
@@ -55,7 +71,13 @@ class Silence:
         self._clear()
 
     async def run(self) -> None:
-        """Look once a second while something is due, until cancelled."""
+        """Look once a second while something is due, until cancelled.
+
+        Raises
+        ------
+        LinkLost
+            If a neighbour who cannot have a reason has said nothing for a minute.
+        """
         try:
             while True:
                 if not self._due:
@@ -66,16 +88,26 @@ class Silence:
                 if trio.current_time() - before_s > BEAT_S + AWAY_S:
                     self._heard_s = trio.current_time()
                 self._look()
+                self._give_up()
         finally:
             self._status.silence = None
 
+    def _quiet_s(self, due: Due) -> float:
+        return trio.current_time() - max(due.since_s, self._heard_s)
+
     def _late(self) -> list[str]:
-        now_s = trio.current_time()
         return [
-            f"{what} is due for over {limit_s:g} s"
-            for what, (since_s, limit_s) in self._due.items()
-            if now_s - max(since_s, self._heard_s) > limit_s
+            f"{what} is due for over {due.limit_s:g} s"
+            for what, due in self._due.items()
+            if self._quiet_s(due) > due.limit_s
         ]
+
+    def _give_up(self) -> None:
+        for what, due in self._due.items():
+            if self._quiet_s(due) > due.give_up_s:
+                raise LinkLost(
+                    f"the peer has said nothing for {due.give_up_s:g} s, and {what} is due"
+                )
 
     def _look(self) -> None:
         late = self._late()

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from qkdd.base.errors import LinkLost
+from qkdd.daemon.block_mail import SILENCE_S
 from qkdd.daemon.silence import SILENT_S, Silence, within
 from qkdd.daemon.status import LinkStatus, in_one_line
 
@@ -71,6 +72,23 @@ async def test_any_word_counts_and_each_has_its_own_time(
         assert status.silence is None
         await trio.sleep(3.0)
         assert "a rare word is due for over 100 s" in str(status.silence)
+
+
+async def test_a_neighbour_that_can_have_no_reason_is_given_up_after_a_minute(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """With no block in work nobody else would end the session of a relay that hangs."""
+    status = LinkStatus(name="a-b", peer="relay-b", role="transmitter")
+    silence = Silence(status)
+    silence.expect("a run", patient=True)
+    with trio.move_on_after(10 * SILENCE_S) as scope:
+        await silence.run()
+    assert scope.cancelled_caught
+    began_s = trio.current_time()
+    silence.expect("a report")
+    with pytest.raises(LinkLost, match="the peer has said nothing for 60 s, and a report is due"):
+        await silence.run()
+    assert SILENCE_S < trio.current_time() - began_s < SILENCE_S + 2.0
 
 
 async def test_a_host_that_was_away_itself_blames_nobody(
