@@ -13,8 +13,9 @@
  *
  * Layout: each column lies in memory turned the way the last row that wrote it saw it, and its
  * first 32 values stand once more behind its end. So every row reads groups of 32 contiguous
- * values at offsets that are fixed beforehand ("reads"), without shuffles. What limits the speed is
- * the second-level cache, hence no second copy of the whole column.
+ * values at offsets ("reads") that follow from how the columns lie, without shuffles, and rows may
+ * take their turns in any order. What limits the speed is the second-level cache, hence no second
+ * copy of the whole column.
  */
 #include <limits.h>
 #include <stddef.h>
@@ -28,8 +29,7 @@
 
 typedef struct {
     int32_t z;
-    const int32_t *row_start, *column;
-    const int32_t *reads; /* n_edges x z / GROUP: where the row's groups of posteriors begin */
+    const int32_t *row_start, *column, *shift;
     const uint8_t *syndrome, *inverse;
     const uint16_t *phi;
     int16_t *posterior; /* n_columns x (z + GROUP) */
@@ -39,6 +39,8 @@ typedef struct {
     int8_t *message;    /* n_edges x z, in the variant's own order inside 64 */
     int8_t *sign;       /* z */
     int16_t *wide_sign; /* z, in 16 bits */
+    int32_t *reads;     /* widest row x z / GROUP: where its groups of posteriors begin */
+    int32_t *lies;      /* n_columns: value k of the column is bit (k + lies) mod z */
     int short_head;     /* phi is below 256 from entry 32 on */
 } work_t;
 
@@ -57,6 +59,26 @@ static inline int32_t group_at(int32_t turn, int32_t k, int32_t z)
     return at < z ? at : at - z;
 }
 
+/* How far a column has to be turned for a circulant. */
+static inline int32_t turn_of(const work_t *w, int32_t e)
+{
+    const int32_t turn = w->shift[e] - w->lies[w->column[e]];
+    return turn < 0 ? turn + w->z : turn;
+}
+
+/* Find what a row reads; it leaves its columns as it sees them. */
+static void aim(const work_t *w, int32_t row)
+{
+    const int32_t first = w->row_start[row], last = w->row_start[row + 1], z = w->z;
+    int32_t *restrict reads = w->reads;
+    for (int32_t e = first; e < last; e++) {
+        const int32_t begin = (int32_t)(w->column[e] * stride(z)), turn = turn_of(w, e);
+        for (int32_t k = 0; k < z; k += GROUP)
+            *reads++ = begin + group_at(turn, k, z);
+        w->lies[w->column[e]] = w->shift[e];
+    }
+}
+
 static int32_t row_baseline(const work_t *w, int32_t row)
 {
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
@@ -71,7 +93,7 @@ static int32_t row_baseline(const work_t *w, int32_t row)
         sign[k] = (int8_t)target[k];
     }
     for (int32_t e = first; e < last; e++) {
-        const int32_t *reads = w->reads + (size_t)e * (z / GROUP);
+        const int32_t *reads = w->reads + (e - first) * (z / GROUP);
         const int8_t *restrict message = w->message + (size_t)e * z;
         int16_t *restrict value = w->value + (size_t)(e - first) * z;
         uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
@@ -163,7 +185,7 @@ AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const wo
 {
     const int32_t z = w->z, first = w->row_start[row], width = w->row_start[row + 1] - first;
     const int32_t *const columns = w->column + first, groups = z / GROUP;
-    const int32_t *const reads = w->reads + (size_t)first * groups;
+    const int32_t *const reads = w->reads;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
     uint16_t *const costs = w->cost, *const sums = w->sum;
@@ -280,7 +302,7 @@ turn_row_avx512bw(const work_t *w, int32_t row, int32_t z)
 {
     const int32_t first = w->row_start[row], width = w->row_start[row + 1] - first;
     const int32_t *const columns = w->column + first, groups = z / GROUP;
-    const int32_t *const reads = w->reads + (size_t)first * groups;
+    const int32_t *const reads = w->reads;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
     uint16_t *const costs = w->cost, *const sums = w->sum;
@@ -370,7 +392,7 @@ AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(cons
 {
     const int32_t first = w->row_start[row], width = w->row_start[row + 1] - first;
     const int32_t *const columns = w->column + first, groups = z / GROUP;
-    const int32_t *const reads = w->reads + (size_t)first * groups;
+    const int32_t *const reads = w->reads;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
     uint16_t *const costs = w->cost, *const sums = w->sum;
@@ -512,6 +534,9 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
     w->sum = w->cost + widest * z;
     w->wide_sign = (int16_t *)(w->sum + z);
     w->sign = (int8_t *)(w->wide_sign + z);
+    w->reads = (int32_t *)(w->sign + z);
+    w->lies = w->reads + widest * (z / GROUP);
+    memset(w->lies, 0, (size_t)n_columns * sizeof *w->lies);
 }
 
 /* --- around the passes: one text, compiled for AVX2, too --- */
@@ -522,55 +547,58 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
 typedef int16_t half_t __attribute__((vector_size(GROUP)));
 typedef uint8_t bytes_t __attribute__((vector_size(32)));
 
-/* Exact: do the signs of the posteriors give the syndrome? `end_turn` is from the end of a pass. */
-INLINE int satisfied(const work_t *w, int32_t n_rows, const int32_t *end_turn)
+/* Exact: do the signs of the posteriors give the row's syndrome? */
+INLINE int satisfied(const work_t *w, int32_t row)
 {
-    const int32_t z = w->z;
-    for (int32_t row = 0; row < n_rows; row++) {
-        const int32_t first = w->row_start[row], last = w->row_start[row + 1];
-        for (int32_t k = 0; k < z; k += GROUP) {
-            const uint8_t *target = w->syndrome + (size_t)row * z + k;
-            half_t low, high, post;
-            int16_t wrong = 0;
-            for (int i = 0; i < GROUP / 2; i++) { /* 0, or all ones: the sign is the bit */
-                low[i] = (int16_t)-target[i];
-                high[i] = (int16_t)-target[GROUP / 2 + i];
-            }
-            for (int32_t e = first; e < last; e++) {
-                const int16_t *from = w->posterior + (size_t)w->column[e] * stride(z) +
-                                      group_at(end_turn[e], k, z);
-                memcpy(&post, from, sizeof post);
-                low ^= post;
-                memcpy(&post, from + GROUP / 2, sizeof post);
-                high ^= post;
-            }
-            low |= high;
-            for (int i = 0; i < GROUP / 2; i++)
-                wrong = (int16_t)(wrong | low[i]);
-            if (wrong < 0)
-                return 0;
+    const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
+    for (int32_t k = 0; k < z; k += GROUP) {
+        const uint8_t *target = w->syndrome + (size_t)row * z + k;
+        half_t low, high, post;
+        int16_t wrong = 0;
+        for (int i = 0; i < GROUP / 2; i++) { /* 0, or all ones: the sign is the bit */
+            low[i] = (int16_t)-target[i];
+            high[i] = (int16_t)-target[GROUP / 2 + i];
         }
+        for (int32_t e = first; e < last; e++) {
+            const int16_t *from = w->posterior + (size_t)w->column[e] * stride(z) +
+                                  group_at(turn_of(w, e), k, z);
+            memcpy(&post, from, sizeof post);
+            low ^= post;
+            memcpy(&post, from + GROUP / 2, sizeof post);
+            high ^= post;
+        }
+        low |= high;
+        for (int i = 0; i < GROUP / 2; i++)
+            wrong = (int16_t)(wrong | low[i]);
+        if (wrong < 0)
+            return 0;
     }
     return 1;
 }
 
+/* The first turn whose row is not satisfied; n_rows: there is none. */
+INLINE int32_t first_wrong(const work_t *w, const int32_t *order, int32_t n_rows)
+{
+    int32_t turn = 0;
+    while (turn < n_rows && satisfied(w, order[turn]))
+        turn++;
+    return turn;
+}
+
 /* Posteriors of the bits when the first n_given circulants have sent their messages. */
-INLINE void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given,
-                            const int32_t *end_turn, const int32_t *rotation, const int8_t *llr)
+INLINE void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given, const int8_t *llr)
 {
     const int32_t z = w->z;
     int8_t *const twice = (int8_t *)w->value; /* idle before the first pass */
     for (int32_t j = 0; j < n_columns; j++) {
         int16_t *restrict post = w->posterior + (size_t)j * stride(z);
-        const int8_t *restrict from = twice + rotation[j];
-        memcpy(twice, llr + (size_t)j * z, z);
-        memcpy(twice + z, llr + (size_t)j * z, z);
+        const int8_t *restrict from = llr + (size_t)j * z;
         for (int32_t k = 0; k < z; k++)
             post[k] = from[k];
     }
     for (int32_t e = 0; e < n_given; e++) {
         int16_t *restrict post = w->posterior + (size_t)w->column[e] * stride(z);
-        const int8_t *restrict from = twice + z - end_turn[e];
+        const int8_t *restrict from = twice + z - w->shift[e];
         memcpy(twice, w->message + (size_t)e * z, z);
         memcpy(twice + z, w->message + (size_t)e * z, z);
         for (int32_t k = 0; k < z; k++)
@@ -582,14 +610,13 @@ INLINE void fill_posteriors(const work_t *w, int32_t n_columns, int32_t n_given,
     }
 }
 
-INLINE void signs_of_posteriors(const work_t *w, int32_t n_columns, const int32_t *rotation,
-                                uint8_t *errors)
+INLINE void signs_of_posteriors(const work_t *w, int32_t n_columns, uint8_t *errors)
 {
     const int32_t z = w->z;
     for (int32_t j = 0; j < n_columns; j++) {
         const int16_t *column = w->posterior + (size_t)j * stride(z);
         for (int32_t k = 0; k < z; k += GROUP) {
-            const int16_t *restrict post = column + group_at((z - rotation[j]) % z, k, z);
+            const int16_t *restrict post = column + group_at((z - w->lies[j]) % z, k, z);
             uint8_t *restrict out = errors + (size_t)j * z + k;
             for (int i = 0; i < GROUP; i++)
                 out[i] = post[i] < 0;
@@ -621,35 +648,67 @@ INLINE void reorder_for(int lanes, int8_t *message, size_t n_bytes, int natural)
         reorder(message, n_bytes, 2, natural);
 }
 
-/* Passes over all rows until the syndrome is met, or hope is gone; see ldpc_decode. */
+/* Where decoding is, and whether it gets on; see ldpc_decode. */
+typedef struct {
+    int32_t front, furthest, least, stale;
+} wave_t;
+
+/* One pass over the window, turns `from` to `to`. */
+INLINE void pass_over(work_t *w, row_step_t step, const int32_t *order, int32_t from, int32_t to,
+                      int32_t slack, int whole, wave_t *wave)
+{
+    int32_t unmet = 0;
+    wave->front = to;
+    for (int32_t turn = from; turn < to; turn++) {
+        aim(w, order[turn]);
+        unmet += step(w, order[turn]);
+        if (unmet > slack && wave->front == to)
+            wave->front = turn;
+    }
+    const int further = !whole && wave->front > wave->furthest;
+    if (further || unmet < wave->least - wave->least / 32) {
+        wave->furthest = further ? wave->front : wave->furthest;
+        wave->least = unmet;
+        wave->stale = 0;
+    } else {
+        wave->stale++;
+    }
+}
+
+/* Passes until the syndrome is met, or hope is gone; see ldpc_decode. */
 INLINE int32_t decode(work_t *w, row_step_t step, int lanes, int32_t n_columns, int32_t n_rows,
-                      const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,
+                      const int32_t *order, const int32_t *window, const int8_t *llr,
                       int32_t max_iterations, int32_t patience, int32_t warm_rows, uint8_t *errors)
 {
     const size_t n_messages = (size_t)w->row_start[n_rows] * w->z;
     const size_t n_given = (size_t)w->row_start[warm_rows] * w->z;
-    int32_t pass = 0, done = 0, least = INT_MAX, stale = 0;
+    const int64_t most = (int64_t)max_iterations * n_rows;
+    const int32_t ahead = window[0], behind = window[1], slack = window[2];
+    const int whole = ahead == n_rows;
+    int32_t pass = 0;
+    wave_t wave = {.front = 0, .furthest = 0, .least = INT_MAX, .stale = 0};
+    int64_t turns = 0;
+    int done = 0;
     memset(w->message + n_given, 0, n_messages - n_given);
-    fill_posteriors(w, n_columns, w->row_start[warm_rows], end_turn, rotation, llr);
+    fill_posteriors(w, n_columns, w->row_start[warm_rows], llr);
     reorder_for(lanes, w->message, n_given, 0);
-    while (!(done = satisfied(w, n_rows, end_turn)) && pass < max_iterations && stale < patience) {
-        int32_t unmet = 0;
-        for (int32_t row = 0; row < n_rows; row++)
-            unmet += step(w, row);
-        pass++;
-        if (unmet < least - least / 32) {
-            least = unmet;
-            stale = 0;
-        } else {
-            stale++;
-        }
+    wave.front = first_wrong(w, order, n_rows);
+    while (!(done = wave.front == n_rows) && turns < most && wave.stale < patience) {
+        const int32_t reach = pass++ % 2 == 0 ? ahead : (ahead + 1) / 2;
+        const int32_t from = wave.front > behind && !whole ? wave.front - behind : 0;
+        const int32_t to = whole || n_rows - wave.front <= reach ? n_rows : wave.front + reach;
+        pass_over(w, step, order, from, to, slack, whole, &wave);
+        turns += to - from;
+        if (to == n_rows && (whole || wave.front == n_rows))
+            wave.front = first_wrong(w, order, n_rows);
     }
     if (done)
         memset(w->message, 0, n_messages);
     else
         reorder_for(lanes, w->message, n_messages, 1);
-    signs_of_posteriors(w, n_columns, rotation, errors);
-    return done ? pass : -pass;
+    signs_of_posteriors(w, n_columns, errors);
+    turns = (turns + n_rows - 1) / n_rows;
+    return (int32_t)(done ? turns : -turns);
 }
 
 INLINE void syndrome_of(int32_t z, int32_t n_columns, int32_t n_rows, const int32_t *row_start,
@@ -674,12 +733,12 @@ INLINE void syndrome_of(int32_t z, int32_t n_columns, int32_t n_rows, const int3
 
 #if defined(__x86_64__)
 AVX2 static int32_t decode_avx2(work_t *w, row_step_t step, int lanes, int32_t n_columns,
-                                int32_t n_rows, const int32_t *end_turn, const int32_t *rotation,
+                                int32_t n_rows, const int32_t *order, const int32_t *window,
                                 const int8_t *llr, int32_t max_iterations, int32_t patience,
                                 int32_t warm_rows, uint8_t *errors)
 {
-    return decode(w, step, lanes, n_columns, n_rows, end_turn, rotation, llr, max_iterations,
-                  patience, warm_rows, errors);
+    return decode(w, step, lanes, n_columns, n_rows, order, window, llr, max_iterations, patience,
+                  warm_rows, errors);
 }
 
 AVX2 static void syndrome_avx2(int32_t z, int32_t n_columns, int32_t n_rows,
@@ -706,21 +765,28 @@ void ldpc_syndrome(const char *variant, int32_t z, int32_t n_columns, int32_t n_
     syndrome_of(z, n_columns, n_rows, row_start, column, shift, bits, twice, syndrome);
 }
 
-/* Returns the passes it took to meet the syndrome exactly, or minus the passes after which it gave
- * up: max_iterations, or when the count of unmet checks had not fallen by 1/32 for `patience`
- * passes. `message` (n_edges x z): the first warm_rows rows begin with what it holds, the others
- * with zeros; when it gives up it holds where it ended, else zeros.
- * The workspace holds 2 (z + 32) n_columns + 4 z widest + 5 z bytes. */
+/* Belief propagation, row by row in the given order of turns, in passes over a window {ahead,
+ * behind, slack}: from `behind` turns before the front to `ahead` after it, in every second pass half
+ * as far ahead. The front is where the pass had read more than `slack` checks that were not met;
+ * where it had not, and has come to the last row, it is the first row that is not satisfied now,
+ * exactly. With `ahead` n_rows every pass has all rows, and the front is exact after each.
+ *
+ * Returns how many times n_rows turns it took to meet the syndrome exactly, rounded up, or minus
+ * those after which it gave up: max_iterations, or when for `patience` passes the count of unmet
+ * checks had not fallen by 1/32, nor the front of a window come further than ever.
+ * `message` (n_edges x z): the first warm_rows rows begin with what it holds, the others with
+ * zeros; when it gives up it holds where it ended, else zeros. The workspace holds
+ * 2 (z + 32) n_columns + 4 z widest + 5 z + 4 (widest z / 32 + n_columns) bytes. */
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
-                    const int32_t *row_start, const int32_t *column, const int32_t *reads,
-                    const int32_t *end_turn, const int32_t *rotation, const int8_t *llr,
+                    const int32_t *row_start, const int32_t *column, const int32_t *shift,
+                    const int32_t *order, const int32_t *window, const int8_t *llr,
                     const uint8_t *syndrome, const uint16_t *phi, const uint8_t *inverse,
                     int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
                     uint8_t *errors, void *workspace)
 {
     const row_step_t step = step_of(variant);
     const int lanes = lanes_of(variant);
-    work_t w = {.z = z, .row_start = row_start, .column = column, .reads = reads,
+    work_t w = {.z = z, .row_start = row_start, .column = column, .shift = shift,
                 .syndrome = syndrome, .phi = phi, .inverse = inverse, .message = message};
     carve(&w, n_columns, n_rows, workspace);
     w.short_head = 1;
@@ -728,9 +794,9 @@ int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n
         w.short_head &= phi[i] < 256;
 #if defined(__x86_64__)
     if (lanes)
-        return decode_avx2(&w, step, lanes, n_columns, n_rows, end_turn, rotation, llr,
-                           max_iterations, patience, warm_rows, errors);
+        return decode_avx2(&w, step, lanes, n_columns, n_rows, order, window, llr, max_iterations,
+                           patience, warm_rows, errors);
 #endif
-    return decode(&w, step, lanes, n_columns, n_rows, end_turn, rotation, llr, max_iterations,
-                  patience, warm_rows, errors);
+    return decode(&w, step, lanes, n_columns, n_rows, order, window, llr, max_iterations, patience,
+                  warm_rows, errors);
 }

@@ -4,6 +4,8 @@ Integers only, so that every variant of the C kernel and the twin give the same 
 the 8-bit log-likelihoods is the caller's: it comes in through the ``phi`` and ``inverse`` tables.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -47,6 +49,23 @@ def force(name: str | None) -> None:
     _forced = name
 
 
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Part of the rows, which moves along a band.
+
+    Rows take their turns in ``order`` (int32, each once). A pass takes those from ``behind`` turns
+    before the front to ``ahead`` after it, every second pass half as far ahead; with ``ahead`` of
+    all rows every pass takes all. The front is where a pass had read more than ``slack`` checks
+    that were not met. Where it had not, and has come to the last row, it is the first row that is
+    not met now, exactly.
+    """
+
+    ahead: int
+    behind: int
+    slack: int
+    order: npt.NDArray[np.int32]
+
+
 def syndrome(graph: Graph, bits: Bytes) -> Bytes:
     """Return the parity of every check: uint8 0/1, ``n_checks`` of them.
 
@@ -86,6 +105,7 @@ def decode(
     patience: int | None = None,
     messages: npt.NDArray[np.int8] | None = None,
     warm_rows: int = 0,
+    window: Window | None = None,
 ) -> tuple[int, Bytes]:
     """Find the error pattern whose syndrome is ``target``, by layered belief propagation.
 
@@ -101,21 +121,25 @@ def decode(
     inverse : (256,) uint8, at most 127
         The magnitude of a sum d of ``phi``: entry d below 128, else entry 128 + min(d // 32, 127).
     max_iterations : int
-        Passes over all rows before it gives up.
+        Passes over all rows, or as many rows in windows, before it gives up.
     patience : int, optional
         It also gives up after this many passes in which the checks that the values read do not
-        meet became no fewer than 31/32 of the least count before; by default never.
+        meet became no fewer than 31/32 of the least count before, nor the front of the window came
+        further than ever; by default never.
     messages : (n_messages,) int8, optional
         From the checks to their bits, in order of row, circulant and check. After a failure it
         holds where decoding ended, after a success zeros. See :func:`new_messages`.
     warm_rows : int
         The first rows begin with the ``messages`` given (that they left before more rows were put
         below them), the others with zeros.
+    window : Window, optional
+        Pass over the rows near the front only; by default over all, in order.
 
     Returns
     -------
     iterations : int
-        Passes used; minus that if the syndrome was not met.
+        Passes used, those over windows by their rows and rounded up; minus that if the syndrome
+        was not met.
     errors : (n_bits,) uint8
         0/1. Its syndrome is exactly ``target`` if ``iterations >= 0``.
 
@@ -136,10 +160,22 @@ def decode(
         raise ValueError(f"{warm_rows} rows do not have messages")
     kept = new_messages(graph) if messages is None else messages
     _require(kept, np.int8, graph.n_messages)
+    everything = Window(graph.n_rows, 0, 0, np.arange(graph.n_rows, dtype=np.int32))
+    window = everything if window is None else window
+    if window.order.dtype != np.int32 or not np.array_equal(
+        np.sort(window.order), everything.order
+    ):
+        raise ValueError(f"the order is none of {graph.n_rows} rows")
+    if window.ahead < 1 or window.behind < 0 or window.slack < 0:
+        raise ValueError(
+            f"a window of {window.ahead} ahead, {window.behind} behind, slack {window.slack}"
+        )
     if not kept.flags.c_contiguous:
         raise ValueError("messages are not contiguous")
     run = _numpy_decode if backend() == "numpy" else _native_decode
-    result = run(graph, llr, target, phi, inverse, max_iterations, patience, warm_rows, kept)
+    result = run(
+        graph, llr, target, phi, inverse, max_iterations, patience, warm_rows, kept, window
+    )
     if messages is None:
         kept.fill(0)
     return result
@@ -165,11 +201,12 @@ def _native_decode(
     patience: int,
     warm_rows: int,
     messages: npt.NDArray[np.int8],
+    window: Window,
 ) -> tuple[int, Bytes]:
     assert native is not None
     errors = np.empty(graph.n_bits, np.uint8)
     space = _aligned(graph.workspace_bytes)
-    reads, end_turn, rotation = graph.turns
+    sizes = [min(window.ahead, graph.n_rows), min(window.behind, graph.n_rows), window.slack]
     buffer = native.ffi.from_buffer
     iterations = native.lib.ldpc_decode(
         backend().encode(),
@@ -178,9 +215,9 @@ def _native_decode(
         graph.n_rows,
         buffer("int32_t[]", graph.row_start),
         buffer("int32_t[]", graph.columns),
-        buffer("int32_t[]", reads),
-        buffer("int32_t[]", end_turn),
-        buffer("int32_t[]", rotation),
+        buffer("int32_t[]", graph.shifts),
+        buffer("int32_t[]", np.ascontiguousarray(window.order)),
+        native.ffi.new("int32_t[]", sizes),
         buffer("int8_t[]", np.ascontiguousarray(llr)),
         buffer("uint8_t[]", np.ascontiguousarray(target)),
         buffer("uint16_t[]", np.ascontiguousarray(phi)),
@@ -225,6 +262,7 @@ def _numpy_decode(
     patience: int,
     warm_rows: int,
     messages: npt.NDArray[np.int8],
+    window: Window,
 ) -> tuple[int, Bytes]:
     posterior = llr.astype(np.int16)
     indices = _row_indices(graph)
@@ -234,17 +272,18 @@ def _numpy_decode(
     rows = [kept[a:b] for a, b in zip(graph.row_start, graph.row_start[1:], strict=False)]
     for index, row in zip(indices, rows, strict=True):
         posterior[index] += row
-    iterations = stale = 0
+    order, ahead = window.order.tolist(), min(window.ahead, graph.n_rows)
+    whole = ahead == graph.n_rows
+    turns = stale = furthest = n_passes = 0
     least = np.iinfo(np.int32).max
-    while True:
-        errors = (posterior < 0).astype(np.uint8)
-        if np.array_equal(_numpy_syndrome(graph, errors), target):
-            kept.fill(0)
-            return iterations, errors
-        if iterations >= max_iterations or stale >= patience:
-            return -iterations, errors
-        unmet = 0
-        for row, index, goal in zip(rows, indices, goals, strict=True):
+    front = _first_wrong(graph, posterior, target, order)
+    while front < graph.n_rows and turns < max_iterations * graph.n_rows and stale < patience:
+        begin = 0 if whole else max(0, front - window.behind)
+        reach = ahead if n_passes % 2 == 0 else (ahead + 1) // 2
+        end = graph.n_rows if whole else min(front + reach, graph.n_rows)
+        front, unmet = end, 0
+        for turn in range(begin, end):
+            row, index, goal = rows[order[turn]], indices[order[turn]], goals[order[turn]]
             value = posterior[index] - row
             cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int32)
             rest = np.minimum(cost.sum(axis=0), SUM_MAX) - cost
@@ -252,9 +291,30 @@ def _numpy_decode(
             negative = value < 0
             wrong = np.bitwise_xor.reduce(negative, axis=0) ^ goal
             unmet += int(np.count_nonzero(wrong))
+            front = turn if unmet > window.slack and front == end else front
             size = inverse[rest].astype(np.int16)
             row[:] = np.where(wrong ^ negative, -size, size)
             posterior[index] = value + row
-        iterations += 1
-        stale = 0 if unmet < least - least // 32 else stale + 1
+        n_passes += 1
+        turns += end - begin
+        further = not whole and front > furthest
+        stale = 0 if further or unmet < least - least // 32 else stale + 1
+        furthest = front if further else furthest
         least = unmet if stale == 0 else least
+        if end == graph.n_rows and (whole or front == end):
+            front = _first_wrong(graph, posterior, target, order)
+    passes = -(-turns // graph.n_rows)
+    errors = (posterior < 0).astype(np.uint8)
+    if front < graph.n_rows:
+        return -passes, errors
+    kept.fill(0)
+    return passes, errors
+
+
+def _first_wrong(
+    graph: Graph, posterior: npt.NDArray[np.int16], target: Bytes, order: list[int]
+) -> int:
+    """Return the first turn whose row is not met; the number of rows if there is none."""
+    differs = _numpy_syndrome(graph, (posterior < 0).astype(np.uint8)) != target
+    wrong = np.flatnonzero(differs.reshape(graph.n_rows, -1).any(axis=1)[order])
+    return int(wrong[0]) if wrong.size else graph.n_rows

@@ -1,7 +1,6 @@
-"""A quasi-cyclic parity-check matrix, and how the decoder lays it out."""
+"""A quasi-cyclic parity-check matrix."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,27 +53,6 @@ class Graph:
         if np.unique(rows * self.n_columns + self.columns).size != edges:
             raise ValueError("a row lists a column twice")
 
-    @cached_property
-    def turns(self) -> tuple[Int32, Int32, Int32]:
-        """The decoder's layout: where to read, turns of columns after a pass, rotation per column.
-
-        See the note in ldpc.c: a column lies as the row that last wrote it saw it.
-        """
-        by_column = np.argsort(self.columns, kind="stable")
-        column = self.columns[by_column]
-        lies = np.roll(self.shifts[by_column], 1)
-        begins = np.flatnonzero(np.diff(column, prepend=-1))
-        ends = np.append(begins[1:], column.size) - 1
-        rotation = np.zeros(self.n_columns, np.int32)
-        rotation[column[ends]] = self.shifts[by_column[ends]]
-        lies[begins] = rotation[column[begins]]  # the pass before ended so
-        turn = np.empty_like(self.shifts)
-        turn[by_column] = self.shifts[by_column] - lies
-        groups = np.arange(0, self.z, GROUP, dtype=np.int32)
-        reads = (turn[:, None] + groups) % self.z + self.columns[:, None] * (self.z + GROUP)
-        end_turn = (self.shifts - rotation[self.columns]) % self.z
-        return reads.astype(np.int32), end_turn.astype(np.int32), rotation
-
     @property
     def n_rows(self) -> int:
         return self.row_start.size - 1
@@ -90,7 +68,8 @@ class Graph:
     @property
     def workspace_bytes(self) -> int:
         widest = int(np.diff(self.row_start).max())
-        return 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 5)
+        values = 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 5)
+        return values + 4 * (widest * self.z // GROUP + self.n_columns)
 
     @property
     def n_messages(self) -> int:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from qkdd.base.bits import Bits
 from qkdd.kernels import ldpc
 from qkdd.kernels.ldpc_graph import Graph
+from qkdd.reconcile import tight
 from qkdd.reconcile.codes import FRAME_BITS, ROUNDS, graph
 from qkdd.reconcile.frames import Frame
 from qkdd.reconcile.likelihood import SURE, steps, tables
@@ -20,14 +21,15 @@ PATIENCE = 6
 """Passes without progress after which the next round is asked for: it goes on where this one
 stopped. Fewer save time and spend key."""
 
-LONG_PATIENCE = 12
+LONG_PATIENCE = 25
 LONG_PASSES = 5
 """A long frame is decoded from one end to the other: patience, and how many times the passes of
 ``max_iterations`` it may take."""
 
-KEPT_BYTES = 24 << 20
-"""Messages kept for the next round, about 0.4 MB a frame: four batches in which all frames fail.
-Beyond that a frame begins its next round anew, which takes longer."""
+KEPT_BYTES = 48 << 20
+"""Messages kept for the next round, about 0.4 MB a frame, or 8 MB a long one: eight batches
+in which all frames fail, or five long ones. Beyond that a frame begins its next round anew, which
+takes longer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -106,6 +108,7 @@ class Decoder:
             patience=LONG_PATIENCE if long else PATIENCE,
             messages=messages,
             warm_rows=kept.n_rows if kept is not None else 0,
+            window=tight.window(rows) if long else None,
         )
         kept_bytes = sum(kept.n_bytes for kept in self._kept.values())
         if iterations < 0 and kept_bytes + messages.size <= KEPT_BYTES:

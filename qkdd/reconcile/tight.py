@@ -12,6 +12,8 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from qkdd.kernels.ldpc import Window
+from qkdd.kernels.ldpc_graph import Graph
 from qkdd.reconcile.codes import Code
 
 TIGHT_FAMILY = "band-4096x256-1:ff69a0023b07676f"
@@ -23,6 +25,32 @@ FRAME_BITS = Z * N_COLUMNS
 
 STEP = 0.005
 """Rows in a step of a blind round, as a share of those that a frame begins with."""
+
+
+WINDOW_BEHIND = 0.1
+WINDOW_SLACK = 200
+"""Rows behind the front that the decoder goes over again, as a share of all, and unmet checks that
+it leaves for later: without, one check that is stuck holds up all."""
+
+WINDOW_ROWS = (400, 640, 850, 1240)
+WINDOW_AHEAD = (1.0, 0.6, 0.5, 0.4)
+"""Share of the rows that lie ahead of the front, by their number: few rows make a wide front."""
+
+
+def window(graph: Graph) -> Window:
+    """Return the part of a long frame's rows that the decoder goes over, extra ones in their place.
+
+    Bob's own affair, as all of decoding.
+    """
+    widths = np.diff(graph.row_start)
+    row = np.repeat(np.arange(graph.n_rows), widths)
+    middle = np.bincount(row, graph.columns) / widths
+    return Window(
+        ahead=ceil(float(np.interp(graph.n_rows, WINDOW_ROWS, WINDOW_AHEAD)) * graph.n_rows),
+        behind=int(WINDOW_BEHIND * graph.n_rows),
+        slack=WINDOW_SLACK,
+        order=np.argsort(middle, kind="stable").astype(np.int32),
+    )
 
 
 def code_for(threshold: float) -> Code:

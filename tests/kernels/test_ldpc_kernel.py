@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkdd.kernels import ldpc
+from qkdd.kernels.ldpc import Window
 from qkdd.kernels.ldpc_graph import Graph
 
 VARIANTS = [name for name in ldpc.backends() if name != "numpy"]
@@ -96,6 +97,11 @@ def test_decoder_gives_the_twins_bits_for_any_input(
     warm_rows = int(rng.integers(0, n_rows + 1))
     before = rng.integers(-127, 128, graph.n_messages).astype(np.int8)
     patience = int(rng.integers(1, iterations + 1))
+    window = None
+    if rng.integers(3):
+        order = rng.permutation(n_rows).astype(np.int32)
+        ahead, behind = int(rng.integers(1, n_rows + 2)), int(rng.integers(0, n_rows + 2))
+        window = Window(ahead, behind, int(rng.choice([0, 0, 10, 50, 1000])), order)
     results = []
     for backend in ("numpy", name):
         ldpc.force(backend)
@@ -111,6 +117,7 @@ def test_decoder_gives_the_twins_bits_for_any_input(
             patience=patience,
             messages=messages,
             warm_rows=warm_rows,
+            window=window,
         )
         results.append((found, errors.tolist(), messages.tolist()))
     assert results[0] == results[1]
@@ -168,6 +175,33 @@ def test_a_success_meets_the_syndrome_exactly_and_finds_the_errors(name: str) ->
     assert np.array_equal(errors, found)
 
 
+def a_band() -> Graph:
+    """60 rows over 241 columns of weight 3, whose band begins narrow and moves along."""
+    rng = np.random.default_rng(9)
+    rows: list[list[int]] = [[] for _ in range(60)]
+    for column in range(241):
+        at = column * 57 / 240
+        for row in {max(0, round(at + part)) for part in (-2, 0, 2)}:
+            rows[row].append(column)
+    starts = np.cumsum([0, *(len(row) for row in rows)]).astype(np.int32)
+    columns = np.array([column for row in rows for column in row], np.int32)
+    shifts = rng.integers(0, 256, columns.size).astype(np.int32)
+    return Graph(256, 241, starts, columns, shifts)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_window_finds_the_errors_of_a_band_though_it_leaves_checks_behind(name: str) -> None:
+    graph, (_, tables) = a_band(), a_small_code()
+    errors = (np.random.default_rng(2).random(graph.n_bits) < 0.025).astype(np.uint8)
+    llr = np.full(graph.n_bits, 44, np.int8)
+    ldpc.force(name)
+    target = ldpc.syndrome(graph, errors)
+    window = Window(20, 5, 50, np.arange(60, dtype=np.int32))
+    passes, found = ldpc.decode(graph, llr, target, *tables, 100, patience=40, window=window)
+    assert passes > 0
+    assert np.array_equal(errors, found)
+
+
 @pytest.mark.parametrize("name", ldpc.backends())
 def test_no_errors_take_no_pass(name: str) -> None:
     rng = np.random.default_rng(3)
@@ -221,7 +255,15 @@ def test_arrays_of_the_wrong_size_never_reach_the_kernel() -> None:
         with pytest.raises(ValueError, match="expected"):
             ldpc.decode(graph, *wrong, 3)
     right = (llr, target, phi, inverse, 3)
+    straight = np.arange(2, dtype=np.int32)
     for options, words in (
+        ({"window": Window(1, 0, 0, straight[:1])}, "the order is none of 2 rows"),
+        ({"window": Window(1, 0, 0, np.array([0, 2], np.int32))}, "the order is none of 2 rows"),
+        ({"window": Window(1, 0, 0, np.array([1, 1], np.int32))}, "the order is none of 2 rows"),
+        ({"window": Window(1, 0, 0, straight.astype(np.int64))}, "the order is none of 2 rows"),
+        ({"window": Window(0, 0, 0, straight)}, "a window of 0 ahead"),
+        ({"window": Window(1, -1, 0, straight)}, "-1 behind"),
+        ({"window": Window(1, 0, -1, straight)}, "slack -1"),
         ({"messages": ldpc.new_messages(graph)[1:]}, "expected"),
         ({"messages": np.zeros(2 * graph.n_messages, np.int8)[::2]}, "not contiguous"),
         ({"messages": ldpc.new_messages(graph), "warm_rows": 3}, "do not have messages"),
