@@ -101,9 +101,12 @@ async def test_who_changes_bytes_inside_tls_is_noticed_each_time_and_the_third_s
             await apps.refresh(SAE_A, 4)
             for number in (1, 2, 3):
                 await site.wait_up(AGAIN_S)
+                n_connections = proxy.n_connections
                 proxy.forward.flip_next(skip=lambda _piece: HEADER.size)
                 await until_spoilt(apps, proxy.forward, number)
                 await site.wait_alone(BOB, lambda b, n=number: b.auth_bad_tags == n, AGAIN_S)
+                with trio.fail_after(AGAIN_S):  # or the next flip would hit the last words of this
+                    await proxy.connections(n_connections + 1)
             bob = await site.wait_alone(BOB, stopped, AGAIN_S)
             alice = await site.link(ALICE)
             assert alice is not None
