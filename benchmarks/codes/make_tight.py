@@ -23,6 +23,8 @@ from degrees import entropy, search
 
 from qkdd.kernels import ldpc
 from qkdd.kernels.ldpc_graph import Graph
+from qkdd.reconcile import tight
+from qkdd.reconcile.decoding import LONG_PATIENCE
 from qkdd.reconcile.likelihood import steps
 from qkdd.reconcile.likelihood import tables as likelihood_tables
 
@@ -36,15 +38,19 @@ BASE = 1.06
 """Rows that a code begins with over those in its band: some extra rows make it better."""
 
 MORE = 0.24
-"""Extra rows as a share: up to the next code, and 25 steps of half a per cent (blind rounds)."""
+"""Extra rows as a share: up to the next code, and an eighth of those for the blind rounds."""
 
 LOWEST, HIGHEST = 215, 2200
 """Rows in the bands of the family: QBER 0.5 % to 11.5 %."""
 
-FRAMES = 2
+MIDDLE = 1.045
+"""Half way to the next code, where a frame begins with so many more extra rows: f is some per cent
+lower there than at either end, so that the threshold is measured there, too."""
+
+FRAMES = 3
 """Frames that measure the threshold of a code."""
 
-PASSES = 300
+PASSES = 200
 
 DATA = Path(__file__).parents[2] / "qkdd/reconcile/data/tight.npz"
 
@@ -95,14 +101,21 @@ def measure(graph: Graph, guess: float, seed: int) -> float:
     llr, most = np.full(graph.n_bits, steps(guess), np.int8), []
     for _ in range(FRAMES):
         order = np.argsort(dice.random(graph.n_bits))
-        low, high = round(0.85 * guess * graph.n_bits), round(1.1 * guess * graph.n_bits)
+        low, high = round(0.95 * guess * graph.n_bits), round(1.05 * guess * graph.n_bits)
         while high - low > 0.002 * low:
             middle = (low + high) // 2
             errors = np.zeros(graph.n_bits, np.uint8)
             errors[order[:middle]] = 1
             target = ldpc.syndrome(graph, errors)
             passes, _ = ldpc.decode(
-                graph, llr, target, table.phi, table.inverse, PASSES, patience=30
+                graph,
+                llr,
+                target,
+                table.phi,
+                table.inverse,
+                PASSES,
+                patience=LONG_PATIENCE,
+                window=tight.window(graph),
             )
             low, high = (middle, high) if passes >= 0 else (low, middle)
         most.append(low)
@@ -118,23 +131,35 @@ def qber_of(rate: float) -> float:
     return low
 
 
-def make(shape: Shape) -> tuple[list[Column], float]:
-    """Return a code with all its rows, and the threshold of those that it begins with."""
+def guessed(rows: int) -> float:
+    """About the threshold of that many rows."""
+    f = np.interp(log(rows), np.log([228, 350, 600, 1000]), [1.175, 1.12, 1.065, 1.05])
+    return qber_of(rows / COLUMNS / float(f))
+
+
+def thresholds_of(columns: list[Column], rows: int) -> tuple[float, float]:
+    """Thresholds of a code with the rows that it begins with, and half way to the next code."""
+    starts = (rows, round(MIDDLE * rows))
+    low, high = (measure(graph_of(columns, n, Z), guessed(n), n) for n in starts)
+    return low, high
+
+
+def make(shape: Shape) -> tuple[list[Column], tuple[float, float]]:
+    """Return a code with all its rows, and its thresholds."""
     counts, base = choose(shape), shape.rows
     rows = round(BASE * base)
     placer = BandPlacer(base, shape.band, shape.opening, Z, np.random.default_rng([SEED, base]))
     columns = build(counts, placer, more=rows - base + extra_rows(rows))
-    graph = graph_of(columns, rows, Z)
-    guess = qber_of(rows / COLUMNS / (1.08 if rows > 620 else 1.12))
-    threshold = measure(graph, guess, rows)
-    f = rows / COLUMNS / entropy(threshold)
+    thresholds = thresholds_of(columns, rows)
+    f = rows / COLUMNS / entropy(thresholds[0])
+    middle = round(MIDDLE * rows) / COLUMNS / entropy(thresholds[1])
     print(
         f"{rows:5d} rows  mean {shape.mean:.2f}  twos {shape.twos:.2f}  band {shape.band:3d}  "
-        f"opening {shape.opening:.2f}  {placer.cycles} cycles of 4  threshold {threshold:.5f}  "
-        f"f {f:.4f}  {counts}",
+        f"opening {shape.opening:.2f}  {placer.cycles} cycles of 4  threshold {thresholds[0]:.5f}  "
+        f"f {f:.4f}  half way {middle:.4f}  {counts}",
         flush=True,
     )
-    return columns, threshold
+    return columns, thresholds
 
 
 def tables(columns: list[Column]) -> dict[str, np.ndarray]:
@@ -147,10 +172,22 @@ def tables(columns: list[Column]) -> dict[str, np.ndarray]:
 
 
 def smooth(rows: list[int], thresholds: list[float]) -> np.ndarray:
-    """Return measured thresholds without their dice: f as a cubic of the logarithm of the rows."""
+    """Return measured thresholds without their dice: f as a quintic of the log of the rows."""
     f = [r / COLUMNS / entropy(q) for r, q in zip(rows, thresholds, strict=True)]
-    fitted = np.polynomial.Polynomial.fit(np.log(rows), f, 3)(np.log(rows))
+    fitted = np.polynomial.Polynomial.fit(np.log(rows), f, 5)(np.log(rows))
     return np.array([qber_of(r / COLUMNS / g) for r, g in zip(rows, fitted, strict=True)])
+
+
+def table(rows: list[int], thresholds: list[tuple[float, float]]) -> dict[str, np.ndarray]:
+    """Return what a frame may begin with, and up to which QBER, in order."""
+    middle = [round(MIDDLE * n) for n in rows]
+    low = smooth(rows, [pair[0] for pair in thresholds])
+    high = smooth(middle, [pair[1] for pair in thresholds])
+    starts, limits = np.array([rows, middle]).T.ravel(), np.array([low, high]).T.ravel()
+    return {
+        "start_rows": starts.astype(np.uint16),
+        "threshold_ppm": np.round(1e6 * limits).astype(np.uint32),
+    }
 
 
 def write(path: Path) -> None:
@@ -160,8 +197,7 @@ def write(path: Path) -> None:
     for rows, (columns, _) in zip(rows_list, made, strict=True):
         arrays |= {f"{name}_{rows}": array for name, array in tables(columns).items()}
     arrays["rows"] = np.array(rows_list, np.uint16)
-    thresholds = smooth(rows_list, [threshold for _, threshold in made])
-    arrays["threshold_ppm"] = np.array(1e6 * thresholds, np.uint32)
+    arrays |= table(rows_list, [thresholds for _, thresholds in made])
     np.savez_compressed(path, **arrays)
     digest = hashlib.sha256()
     for name in sorted(arrays):

@@ -38,7 +38,8 @@ class Code:
     z: int
     n_columns: int
     rows: int
-    step_rows: int
+    round_rows: tuple[int, ...]
+    """Rows that each blind round reveals."""
     threshold: float
     row_start: npt.NDArray[np.int32]
     columns: npt.NDArray[np.int32]
@@ -51,13 +52,13 @@ class Code:
 
     def rows_after(self, round_no: int) -> int:
         """How many rows of circulants the peer has seen after ``round_no`` blind rounds."""
-        return self.rows + sum(ROUND_STEPS[:round_no]) * self.step_rows
+        return self.rows + sum(self.round_rows[:round_no])
 
     def check_bits(self, round_no: int) -> int:
         """How many parities round ``round_no`` sends (round 0: the base)."""
         if round_no == 0:
             return self.z * self.rows
-        return self.z * ROUND_STEPS[round_no - 1] * self.step_rows
+        return self.z * self.round_rows[round_no - 1]
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +85,7 @@ def _code(
         z=Z,
         n_columns=N_COLUMNS,
         rows=rows,
-        step_rows=step_rows,
+        round_rows=tuple(steps * step_rows for steps in ROUND_STEPS),
         threshold=threshold_ppm * 1e-6,
         row_start=np.searchsorted(row, np.arange(row[-1] + 2)).astype(np.int32),
         columns=column.astype(np.int32),

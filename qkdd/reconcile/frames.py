@@ -12,6 +12,10 @@ BATCH_FRAMES = 16
 """Frames of 65,536 bits in one message, or one long frame: about 0.1 s of a fast link's key, and
 40 kB on the wire."""
 
+LONG_MARGIN, LONG_SPREAD = 0.02, 2.0
+"""Of a long frame, margin and spread count from here: with these it begins where half of them pass,
+for its first rounds reveal a quarter of a per cent each."""
+
 SHORT_SLACK = 1.05
 """A shortened frame is further from its limit: this many times the parities per bit."""
 
@@ -39,20 +43,27 @@ def load_codes(settings: ReconcileSettings) -> None:
         tight.code_for(0.0)
 
 
-def first_threshold(
-    qber: float, settings: ReconcileSettings, frame_bits: int = FRAME_BITS
-) -> float:
+def first_threshold(qber: float, settings: ReconcileSettings) -> float:
     """Return the QBER up to which the first code must decode; see ReconcileSettings.spread."""
+    return _threshold(qber, settings.margin, settings.spread, FRAME_BITS)
+
+
+def long_threshold(qber: float, settings: ReconcileSettings) -> float:
+    """Return the same of a long frame."""
+    margin, spread = settings.margin - LONG_MARGIN, settings.spread - LONG_SPREAD
+    return _threshold(qber, margin, spread, tight.FRAME_BITS)
+
+
+def _threshold(qber: float, margin: float, spread: float, frame_bits: int) -> float:
     deviation = sqrt(qber * (1 - qber) / frame_bits)
-    return max(0.0, qber * (1 + settings.margin) - settings.spread * deviation)
+    return max(0.0, qber * (1 + margin) - spread * deviation)
 
 
 def cut(n_bits: int, qber_ppm: int, settings: ReconcileSettings) -> tuple[Frame, ...]:
     """Cut a block of ``n_bits`` into long frames (if ``tight``), full frames and one remainder."""
     frames = []
     if settings.ldpc_point == "tight" and n_bits >= tight.FRAME_BITS:
-        threshold = first_threshold(qber_ppm * 1e-6, settings, tight.FRAME_BITS)
-        long = tight.code_for(threshold)
+        long = tight.code_for(long_threshold(qber_ppm * 1e-6, settings))
         n_long = n_bits // tight.FRAME_BITS
         frames = [Frame(i * tight.FRAME_BITS, tight.FRAME_BITS, long) for i in range(n_long)]
     begin = len(frames) * tight.FRAME_BITS

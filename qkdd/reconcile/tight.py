@@ -5,6 +5,7 @@ it from the first to the last; extra rows follow. A frame may begin with any of 
 codes serve every error rate, and blind rounds go on in small steps.
 """
 
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from importlib.resources import files
 from math import ceil
@@ -16,15 +17,15 @@ from qkdd.kernels.ldpc import Window
 from qkdd.kernels.ldpc_graph import Graph
 from qkdd.reconcile.codes import Code
 
-TIGHT_FAMILY = "band-4096x256-1:ff69a0023b07676f"
+TIGHT_FAMILY = "band-4096x256-2:334e996073b5296b"
 """Name and digest of the matrices (of every array in data/tight.npz, in order of name)."""
 
 Z = 256
 N_COLUMNS = 4096
 FRAME_BITS = Z * N_COLUMNS
 
-STEP = 0.005
-"""Rows in a step of a blind round, as a share of those that a frame begins with."""
+REVEALED = (25, 50, 100, 150, 250, 450, 750, 1250)
+"""Rows revealed by the end of each blind round, in ten thousandths of those it begins with."""
 
 
 WINDOW_BEHIND = 0.1
@@ -54,36 +55,49 @@ def window(graph: Graph) -> Window:
 
 
 def code_for(threshold: float) -> Code:
-    """Return the code that begins with just enough rows for this QBER, or with the most."""
-    rows, thresholds = _table()
-    wanted = np.interp(threshold, thresholds, rows)
-    return code_from(ceil(float(wanted)))
+    """Return the code that begins with just enough rows for this QBER, or with the most.
+
+    In whole numbers: both ends must find the same, whatever their processors round.
+    """
+    _, starts, limits_ppm = _table()
+    ppm = ceil(threshold * 1e6)
+    after = min(max(bisect_left(limits_ppm, ppm), 1), len(starts) - 1)
+    low, high = starts[after - 1], starts[after]
+    begin, end = limits_ppm[after - 1], limits_ppm[after]
+    wanted = low - (begin - ppm) * (high - low) // (end - begin)
+    return code_from(min(max(wanted, starts[0]), starts[-1]))
 
 
 @lru_cache(maxsize=4)
 def code_from(first_rows: int) -> Code:
     """Return the code that begins with ``first_rows``: the highest of fewer, and extra rows."""
-    rows, thresholds = _table()
-    member = int(rows[rows <= first_rows][-1])
+    rows, starts, limits_ppm = _table()
+    member = rows[bisect_right(rows, first_rows) - 1]
     gaps, shifts = _matrix(member)
     row, column = np.divmod(np.cumsum(gaps, dtype=np.int32), N_COLUMNS)
     return Code(
         z=Z,
         n_columns=N_COLUMNS,
         rows=first_rows,
-        step_rows=max(1, int(STEP * first_rows)),
-        threshold=float(np.interp(first_rows, rows, thresholds)),
+        round_rows=round_rows(first_rows),
+        threshold=1e-6 * float(np.interp(first_rows, starts, limits_ppm)),
         row_start=np.searchsorted(row, np.arange(row[-1] + 2)).astype(np.int32),
         columns=column.astype(np.int32),
         shifts=shifts.astype(np.int32),
     )
 
 
+def round_rows(first_rows: int) -> tuple[int, ...]:
+    """Return the rows that each blind round reveals, at least one."""
+    revealed = [max(n, -(-share * first_rows // 10_000)) for n, share in enumerate(REVEALED, 1)]
+    return tuple(after - before for before, after in zip([0, *revealed], revealed, strict=False))
+
+
 @lru_cache(maxsize=1)
-def _table() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Rows of each code without the extra ones, and the QBER at which one frame in two fails."""
+def _table() -> tuple[list[int], list[int], list[int]]:
+    """Fewest rows of each code; starts, and the QBER (ppm) at which one frame in two fails."""
     with (files("qkdd.reconcile") / "data" / "tight.npz").open("rb") as file, np.load(file) as data:
-        return data["rows"].astype(np.int64), data["threshold_ppm"] * 1e-6
+        return data["rows"].tolist(), data["start_rows"].tolist(), data["threshold_ppm"].tolist()
 
 
 def _matrix(rows: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:

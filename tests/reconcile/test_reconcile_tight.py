@@ -2,6 +2,7 @@
 
 import hashlib
 from importlib.resources import files
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from tests.reconcile.wire import run
 
 TIGHT = ReconcileSettings(ldpc_point="tight")
 LONG = tight.FRAME_BITS
-ROWS = tight._table()[0].tolist()
+ROWS, STARTS, LIMITS_PPM = tight._table()
 SOME = ROWS[:: len(ROWS) // 3]
 
 
@@ -67,11 +68,33 @@ def test_rows_stand_in_a_band_and_are_alike_but_at_its_open_end(rows: int) -> No
 
 
 def test_every_start_has_the_rows_of_all_its_rounds() -> None:
-    for low, high in zip(ROWS, [*ROWS[1:], ROWS[-1] + 1], strict=True):
+    for low, high in zip(ROWS, [*ROWS[1:], STARTS[-1] + 1], strict=True):
         for first in (low, (low + high) // 2, high - 1):
             code = tight.code_from(first)
             assert code.rows == first
             assert code.rows_after(ROUNDS) < code.row_start.size
+
+
+@pytest.mark.parametrize("rows", [ROWS[0], 640, ROWS[-1]])
+def test_blind_rounds_reveal_an_eighth_more_and_begin_with_little(rows: int) -> None:
+    parts = tight.round_rows(rows)
+    assert len(parts) == ROUNDS
+    assert min(parts) >= 1
+    assert rows / 8 <= sum(parts) < rows / 8 + 1
+    assert parts[0] == max(1, -(-rows // 400))
+
+
+@pytest.mark.parametrize("rows", SOME)
+def test_extra_rows_take_their_turns_at_their_place_in_the_band(rows: int) -> None:
+    code = tight.code_from(rows)
+    window = tight.window(graph(code, 0, code.rows_after(3)))
+    assert np.array_equal(np.sort(window.order), np.arange(code.rows_after(3)))
+    extra = np.flatnonzero(window.order >= round(rows / 1.06))
+    gaps = np.diff(extra, prepend=0, append=window.order.size)
+    assert gaps.max() < 5 * gaps.mean()
+    band = window.order[window.order < round(rows / 1.06)]
+    assert np.abs(band - np.arange(band.size)).max() < 0.2 * band.size
+    assert rows / 3 < window.ahead <= window.order.size
 
 
 @pytest.mark.parametrize("qber", [0.0, 0.005, 0.006, 0.01, 0.02, 0.05, 0.11, 0.3])
@@ -81,7 +104,23 @@ def test_a_frame_begins_with_just_the_rows_that_its_threshold_asks_for(qber: flo
         assert code.threshold >= qber
         assert tight.code_from(code.rows - 1).threshold < qber
     else:
-        assert code.rows == (ROWS[0] if qber < 0.006 else ROWS[-1])
+        assert code.rows == (STARTS[0] if qber < 0.006 else STARTS[-1])
+
+
+def test_a_start_that_was_measured_is_chosen_up_to_its_own_limit() -> None:
+    assert sorted(STARTS) == STARTS
+    assert all(low < high for low, high in pairwise(LIMITS_PPM))
+    for start, limit in zip(STARTS, LIMITS_PPM, strict=True):
+        assert tight.code_for((limit - 0.5) * 1e-6).rows == start
+    for start, limit in zip(STARTS[:-1], LIMITS_PPM[:-1], strict=True):
+        assert tight.code_for((limit + 0.5) * 1e-6).rows == start + 1
+
+
+def test_a_long_frame_begins_where_half_of_them_pass_and_higher_for_those_who_ask() -> None:
+    (by_default,) = cut(LONG, 20_000, TIGHT)
+    (higher,) = cut(LONG, 20_000, msgspec.structs.replace(TIGHT, spread=-5.0))
+    assert by_default.code is tight.code_for(0.02)
+    assert higher.code is tight.code_for(0.02 + 7 * (0.02 * 0.98 / LONG) ** 0.5)
 
 
 def test_a_block_is_long_frames_then_short_ones_and_one_remainder() -> None:
