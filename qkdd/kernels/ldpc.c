@@ -39,7 +39,8 @@ typedef struct {
     int8_t *message;    /* n_edges x z, in the variant's own order inside 64 */
     int8_t *sign;       /* z */
     int16_t *wide_sign; /* z, in 16 bits */
-    int32_t *reads;     /* widest row x z / GROUP: where its groups of posteriors begin */
+    int32_t *all_reads; /* n_edges x z / GROUP: where the groups of posteriors begin */
+    int32_t *reads;     /* of the row at work */
     int32_t *lies;      /* n_columns: value k of the column is bit (k + lies) mod z */
     int short_head;     /* phi is below 256 from entry 32 on */
 } work_t;
@@ -55,19 +56,19 @@ static inline size_t stride(int32_t z)
 /* where the group of values k..k+31 of a column begins */
 static inline int32_t group_at(int32_t turn, int32_t k, int32_t z)
 {
-    const int32_t at = turn + k;
-    return at < z ? at : at - z;
+    const int32_t over = turn + k - z; /* no branch: turns are dice */
+    return over + (z & over >> 31);
 }
 
 /* How far a column has to be turned for a circulant. */
 static inline int32_t turn_of(const work_t *w, int32_t e)
 {
     const int32_t turn = w->shift[e] - w->lies[w->column[e]];
-    return turn < 0 ? turn + w->z : turn;
+    return turn + (w->z & turn >> 31);
 }
 
 /* Find what a row reads; it leaves its columns as it sees them. */
-static void aim(const work_t *w, int32_t row)
+static inline void aim(const work_t *w, int32_t row)
 {
     const int32_t first = w->row_start[row], last = w->row_start[row + 1], z = w->z;
     int32_t *restrict reads = w->reads;
@@ -534,8 +535,8 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
     w->sum = w->cost + widest * z;
     w->wide_sign = (int16_t *)(w->sum + z);
     w->sign = (int8_t *)(w->wide_sign + z);
-    w->reads = (int32_t *)(w->sign + z);
-    w->lies = w->reads + widest * (z / GROUP);
+    w->all_reads = (int32_t *)(w->sign + z);
+    w->lies = w->all_reads + (size_t)w->row_start[n_rows] * (z / GROUP);
     memset(w->lies, 0, (size_t)n_columns * sizeof *w->lies);
 }
 
@@ -653,14 +654,17 @@ typedef struct {
     int32_t front, furthest, least, stale;
 } wave_t;
 
-/* One pass over the window, turns `from` to `to`. */
+/* One pass over the window, turns `from` to `to`. `aimed`: the columns lie as they did before the last
+ * pass, which had the same turns, so that every row reads where it did. */
 INLINE void pass_over(work_t *w, row_step_t step, const int32_t *order, int32_t from, int32_t to,
-                      int32_t slack, int whole, wave_t *wave)
+                      int32_t slack, int whole, int aimed, wave_t *wave)
 {
     int32_t unmet = 0;
     wave->front = to;
     for (int32_t turn = from; turn < to; turn++) {
-        aim(w, order[turn]);
+        w->reads = w->all_reads + (size_t)w->row_start[order[turn]] * (w->z / GROUP);
+        if (!aimed)
+            aim(w, order[turn]);
         unmet += step(w, order[turn]);
         if (unmet > slack && wave->front == to)
             wave->front = turn;
@@ -697,7 +701,7 @@ INLINE int32_t decode(work_t *w, row_step_t step, int lanes, int32_t n_columns, 
         const int32_t reach = pass++ % 2 == 0 ? ahead : (ahead + 1) / 2;
         const int32_t from = wave.front > behind && !whole ? wave.front - behind : 0;
         const int32_t to = whole || n_rows - wave.front <= reach ? n_rows : wave.front + reach;
-        pass_over(w, step, order, from, to, slack, whole, &wave);
+        pass_over(w, step, order, from, to, slack, whole, whole && pass > 2, &wave);
         turns += to - from;
         if (to == n_rows && (whole || wave.front == n_rows))
             wave.front = first_wrong(w, order, n_rows);
@@ -776,7 +780,7 @@ void ldpc_syndrome(const char *variant, int32_t z, int32_t n_columns, int32_t n_
  * checks had not fallen by 1/32, nor the front of a window come further than ever.
  * `message` (n_edges x z): the first warm_rows rows begin with what it holds, the others with
  * zeros; when it gives up it holds where it ended, else zeros. The workspace holds
- * 2 (z + 32) n_columns + 4 z widest + 5 z + 4 (widest z / 32 + n_columns) bytes. */
+ * 2 (z + 32) n_columns + 4 z widest + 5 z + 4 (n_edges z / 32 + n_columns) bytes. */
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
                     const int32_t *row_start, const int32_t *column, const int32_t *shift,
                     const int32_t *order, const int32_t *window, const int8_t *llr,

@@ -69,7 +69,7 @@ class Graph:
     def workspace_bytes(self) -> int:
         widest = int(np.diff(self.row_start).max())
         values = 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 5)
-        return values + 4 * (widest * self.z // GROUP + self.n_columns)
+        return values + 4 * (self.n_messages // GROUP + self.n_columns)
 
     @property
     def n_messages(self) -> int:
