@@ -46,7 +46,7 @@ STRICT = WatchSettings(
 )
 TAP_LIMIT = 0.005
 """A tap that is calibrated to 0.5 % under mu_uncertainty 0.01: see qkdd.station.tap."""
-SEEN_BY_THE_TAP = ("laser-seeding",)
+SEEN_BY_THE_TAP = ("laser-seeding", "intensity-drift")
 F_BOTH_WAYS = 1.21
 
 

@@ -20,6 +20,10 @@ SMALL_PLAN = EncoderPlan(
 )
 
 
+VACUUM = 2
+"""The last of the levels that an encoder can show."""
+
+
 async def check_encoder(encoder: Encoder, plan: EncoderPlan = SMALL_PLAN) -> None:
     """Check a state encoder; it emits for about half a second."""
     try:
@@ -30,12 +34,14 @@ async def check_encoder(encoder: Encoder, plan: EncoderPlan = SMALL_PLAN) -> Non
             status = await encoder.status()
             demand(status.state is EncoderState.IDLE, f"configured, but {status}")
             demand(status.n_seeds == 0, f"seeds outlived a configuration: {status}")
+            await _check_showing(encoder, plan)
             await refuses(encoder.start(1), Refused, "a start without seeds")
             await encoder.load_seed(None, bytes(range(32)))
             await refuses(encoder.start(1), Refused, "a start without the seed of block 0")
             await encoder.load_seed(0, bytes(range(32, 64)))
             await refuses(encoder.load_seed(0, bytes(32)), Refused, "another seed for block 0")
             await refuses(encoder.load_seed(1, bytes(31)), ValueError, "a seed of 31 bytes")
+            await encoder.show(VACUUM)  # and start without a stop: the seeds are still there
             await encoder.start(7)
             await _check_emission(encoder, plan)
             await encoder.stop()
@@ -48,11 +54,29 @@ async def check_encoder(encoder: Encoder, plan: EncoderPlan = SMALL_PLAN) -> Non
             await encoder.stop()
 
 
+async def _check_showing(encoder: Encoder, plan: EncoderPlan) -> None:
+    """Each level in turn; it ends idle."""
+    for level in range(VACUUM + 1):
+        await encoder.show(level)
+        status = await encoder.status()
+        demand(status.state is EncoderState.SHOWING, f"shows level {level}, but {status}")
+        demand(status.block is None, f"a level belongs to no block, but {status}")
+    await refuses(encoder.show(VACUUM + 1), ValueError, f"level {VACUUM + 1}")
+    await refuses(encoder.configure(plan), Refused, "a configuration while it shows a level")
+    await refuses(encoder.start(1), Refused, "a start without seeds while it shows a level")
+    status = await encoder.status()
+    demand(status.state is EncoderState.SHOWING, f"what is refused changes nothing, but {status}")
+    await encoder.stop()
+    status = await encoder.status()
+    demand(status.state is EncoderState.IDLE, f"stopped showing, but {status}")
+
+
 async def _check_emission(encoder: Encoder, plan: EncoderPlan) -> None:
     start_s = trio.current_time()
     first = await encoder.status()
     demand(first.state is EncoderState.RUNNING, f"started, but {first}")
     demand(first.run == 7, f"run 7 started, but {first}")
+    await refuses(encoder.show(VACUUM), Refused, "a level while running")
     with trio.move_on_after(CUT_AFTER_S):
         await encoder.status()
     await refuses(encoder.configure(plan), Refused, "a configuration while running")

@@ -33,6 +33,7 @@ class EncoderState(IntEnum):
     IDLE = 1
     RUNNING = 2
     FAULT = 3
+    SHOWING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,17 @@ class Encoder(Protocol):
     async def start(self, run: int) -> None:
         """Let pulse 0 leave."""
 
+    async def show(self, level: int) -> None:
+        """Emit pulses of one intensity (0 signal, 1 weak, 2 vacuum) and of one fixed state.
+
+        It needs no seed and keeps those that wait; `stop` or `start` ends it, and the watchdog.
+        """
+
     async def stop(self) -> None:
         """Dark at once; every seed is wiped. Allowed in any state."""
 
     async def status(self) -> EncoderStatus:
-        """Also keeps a running encoder's watchdog fed."""
+        """Also keeps the watchdog of an encoder that runs or shows a level fed."""
         ...
 
     async def status_before(self) -> EncoderStatus | None:

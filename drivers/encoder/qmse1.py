@@ -24,12 +24,13 @@ TAG_BYTES = 16
 MAX_FRAME_BYTES = 4096
 REPLY_TIMEOUT_S = 1.0
 NO_BLOCK = 2**64 - 1
+MAX_LEVEL = 2
 
 HELLO = struct.Struct("<4sBBH16s")
 PLAN = struct.Struct("<QIIIHHHddB")
 STATUS = struct.Struct("<BQQQB")
 
-IDENTIFY, CONFIGURE, LOAD_SEED, START, STOP, ASK_STATUS = range(1, 7)
+IDENTIFY, CONFIGURE, LOAD_SEED, START, STOP, ASK_STATUS, SHOW = range(1, 8)
 ANSWER = 0x80
 DONE = 0
 STATUS_TEXT = {
@@ -111,6 +112,11 @@ class Qmse1:
 
     async def start(self, run: int) -> None:
         await self._request(START, struct.pack("<Q", run))
+
+    async def show(self, level: int) -> None:
+        if not 0 <= level <= MAX_LEVEL:
+            raise ValueError(f"no level {level}: they are 0 to {MAX_LEVEL}")
+        await self._request(SHOW, bytes([level]))
 
     async def stop(self) -> None:
         await self._request(STOP)

@@ -12,7 +12,7 @@ from drivers.sim.control import LinkDone
 from drivers.sim.idq_on_network import TimeController
 from drivers.sim.koheron_ctl200 import CTL200
 from drivers.sim.mishaps import Mishaps, Server
-from drivers.sim.optics.eve import blinded_share, power_factor
+from drivers.sim.optics.eve import blinded_share, level_errors, power_factor
 from drivers.sim.optics.link import Events, OpticalLink, link_seed
 from drivers.sim.optional import OptionalInstruments
 from drivers.sim.s15_tdc1 import TDC1
@@ -174,10 +174,9 @@ class Bench:
         self._optics.attenuation_db = self.attenuator.attenuation_db
         self._optics.shutter_open = self.attenuator.shutter_open
         self._optics.live_detectors = self.optional.live_detectors
-        seen_mw = self._optics.laser_power_mw * power_factor(self.attack)
-        self.optional.advance(
-            dt_s, laser_power_mw=seen_mw, blinded_share=blinded_share(self.attack)
-        )
+        passes = self.encoder.transmission(level_errors(self._config.source, self.attack))
+        seen_mw = self._optics.laser_power_mw * power_factor(self.attack) * passes
+        self.optional.advance(dt_s, modulated_mw=seen_mw, blinded_share=blinded_share(self.attack))
         self._optics.controller_turn = self.optional.turn
         return dt_s
 

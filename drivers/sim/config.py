@@ -57,7 +57,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the tap takes away is in it."""
 
     tap_ratio: Fraction = 0.01
-    """Share of the diode's light that goes to the power meter, if there is one."""
+    """Share of the modulator's light that goes to the power meter, if there is one."""
+
+    weak_error: Annotated[float, Meta(ge=0, le=2)] = 1.0
+    """Light of a weak pulse over what the encoder was told: a modulator off its point."""
+
+    vacuum_error: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    """The same of a vacuum pulse: extinction that was lost."""
 
     def power_mw(self, current_ma: float) -> float:
         """Optical power of the diode above its threshold, 0 below."""

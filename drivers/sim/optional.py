@@ -123,12 +123,12 @@ class OptionalInstruments:
             self._turn_of = (present_mv, squeezers(angles))
         return self._turn_of[1]
 
-    def advance(self, dt_s: float, *, laser_power_mw: float, blinded_share: float) -> None:
+    def advance(self, dt_s: float, *, modulated_mw: float, blinded_share: float) -> None:
         """Let time pass for what does not count clicks."""
         if self.detector is not None:
             self.detector.wires.blinded_share = blinded_share
         if self.power_meter is not None:
-            self.power_meter.power_w = laser_power_mw * 1e-3 * self._tap_ratio
+            self.power_meter.power_w = modulated_mw * 1e-3 * self._tap_ratio
             self._of_meter.say(self.power_meter.advance(dt_s))
         if self.polarization is not None:
             self._of_epc.say(self.polarization.advance(dt_s))

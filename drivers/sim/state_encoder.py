@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 from enum import IntEnum
 
-from drivers.sim.optics.pulses import EncoderLight, PulsePlan
+from drivers.sim.optics.pulses import EncoderLight, Levels, PulsePlan
 from drivers.sim.sealed import Closed, Entropy, SealedStream
 
 __all__ = ["Closed", "EncoderLight", "State", "StateEncoder", "Status"]
@@ -27,6 +27,14 @@ class State(IntEnum):
     CONFIGURED = 1
     RUNNING = 2
     FAULT = 3
+    SHOWING = 4
+
+
+IDLE = (State.CONFIGURED, State.SHOWING)
+"""No run, and one may begin."""
+LIT = (State.RUNNING, State.SHOWING)
+VACUUM = 2
+"""The last of the levels."""
 
 
 class Status(IntEnum):
@@ -50,7 +58,8 @@ class StateEncoder:
     """One board, one client at a time. ``light`` is what comes out of it.
 
     NOT_CONFIGURED --CONFIGURE--> CONFIGURED --START--> RUNNING --STOP or hang-up--> CONFIGURED;
-    RUNNING --no seed, or 1 s without a request--> FAULT --CONFIGURE or STOP--> CONFIGURED.
+    RUNNING --no seed, or 1 s without a request--> FAULT --CONFIGURE or STOP--> CONFIGURED;
+    CONFIGURED --SHOW--> SHOWING, which ends as RUNNING does, or with START.
     """
 
     def __init__(self, key: bytes, entropy: Entropy) -> None:
@@ -59,6 +68,7 @@ class StateEncoder:
         self.light = EncoderLight()
         self.state = State.NOT_CONFIGURED
         self._plan: PulsePlan | None = None
+        self._shown = VACUUM
         self._run = 0
         self._pulses = 0
         self._next_block = 0  # the first one that has not begun in this run
@@ -77,7 +87,7 @@ class StateEncoder:
     def disconnected(self) -> None:
         """The client is gone: dark, every seed wiped."""
         self._stream = SealedStream(self._key, self._entropy)
-        if self.state is State.RUNNING:
+        if self.state in LIT:
             self._end_run(self._pulses, State.CONFIGURED)
         self.light.go_dark()
 
@@ -89,7 +99,7 @@ class StateEncoder:
 
     def stops(self) -> None:
         """A part fails for a moment: dark, in FAULT, until the host configures it anew."""
-        if self.state is State.RUNNING:
+        if self.state in LIT:
             self._end_run(self._pulses, State.FAULT)
 
     def receive(self, data: bytes, now_ns: int) -> bytes:
@@ -117,10 +127,12 @@ class StateEncoder:
     def advance(self, now_ns: int) -> None:
         """Let the board's clock run: blocks begin, seeds run out, the watchdog bites."""
         self._now_ns = max(self._now_ns, now_ns)
+        bite_ns = self._heard_ns + WATCHDOG_NS
+        if self.state is State.SHOWING and self._now_ns > bite_ns:
+            self._end_run(self._pulses, State.FAULT)
         if self.state is not State.RUNNING:
             return
         plan = self._configured_plan()
-        bite_ns = self._heard_ns + WATCHDOG_NS
         emitted = self.light.emitting(min(self._now_ns, bite_ns))
         while (start := plan.block_start(self._next_block)) < emitted:
             if self._next_block not in self.light.seeds.blocks:
@@ -132,6 +144,20 @@ class StateEncoder:
             self._end_run(emitted, State.FAULT)
         else:
             self.light.expire(self._now_ns)
+
+    def transmission(self, errors: Levels) -> float:
+        """Share of the laser's light that passes the modulator now, as a slow meter sees it.
+
+        ``errors``: what each intensity truly is over what the board was told.
+        """
+        if self._plan is None:
+            return 0.0
+        signal, weak, vacuum = self._plan.levels
+        levels = (signal * errors[0], weak * errors[1], vacuum * errors[2])
+        if self.state is State.RUNNING:
+            is_preamble = self._pulses < self._plan.preamble_pulses
+            return levels[0] if is_preamble else self._plan.mean_of(levels)
+        return levels[self._shown if self.state is State.SHOWING else VACUUM]
 
     def _end_run(self, pulses: int, state: State) -> None:
         self._pulses = pulses
@@ -152,6 +178,7 @@ class StateEncoder:
             0x04: self._start,
             0x05: self._stop,
             0x06: self._status,
+            0x07: self._show,
         }
         head = bytes([opcode | 0x80])
         try:
@@ -168,8 +195,8 @@ class StateEncoder:
 
     def _configure(self, fields: bytes) -> bytes:
         plan = read_plan(fields)
-        if self.state is State.RUNNING:
-            raise Declined(Status.WRONG_STATE, "CONFIGURE while running: STOP first")
+        if self.state in LIT:
+            raise Declined(Status.WRONG_STATE, f"CONFIGURE in state {self.state.name}: STOP first")
         check_plan(plan)
         self._plan = plan
         self._end_run(self._pulses, State.CONFIGURED)
@@ -179,11 +206,11 @@ class StateEncoder:
         _check_size(fields, 40)
         block, seed = int.from_bytes(fields[:8], "little"), bytearray(fields[8:])
         seeds = self.light.seeds
-        if self.state not in (State.CONFIGURED, State.RUNNING):
+        if self.state not in (State.CONFIGURED, *LIT):
             raise Declined(Status.WRONG_STATE, f"LOAD_SEED in state {self.state.name}")
         if block == CALIBRATION:
             if self.state is State.RUNNING:
-                raise Declined(Status.WRONG_STATE, "the calibration seed is loaded when idle")
+                raise Declined(Status.WRONG_STATE, "the calibration seed is loaded before START")
             if seeds.calibration is not None:
                 raise Declined(Status.WRONG_STATE, "the calibration seed is there already")
             seeds.calibration = seed
@@ -200,7 +227,7 @@ class StateEncoder:
 
     def _start(self, fields: bytes) -> bytes:
         _check_size(fields, 8)
-        if self.state is not State.CONFIGURED:
+        if self.state not in IDLE:
             raise Declined(Status.WRONG_STATE, f"START in state {self.state.name}")
         if self.light.seeds.calibration is None:
             raise Declined(Status.NO_SEED, "the calibration seed is missing")
@@ -211,6 +238,17 @@ class StateEncoder:
         self._next_block = 0
         self.state = State.RUNNING
         self.light.begin(self._configured_plan(), self._now_ns)
+        return b""
+
+    def _show(self, fields: bytes) -> bytes:
+        _check_size(fields, 1)
+        (level,) = fields
+        if level > VACUUM:
+            raise Declined(Status.OUT_OF_RANGE, f"level {level} is outside 0..{VACUUM}")
+        if self.state not in IDLE:
+            raise Declined(Status.WRONG_STATE, f"SHOW in state {self.state.name}")
+        self.light.before_change()
+        self._shown, self.state = level, State.SHOWING
         return b""
 
     def _stop(self, fields: bytes) -> bytes:

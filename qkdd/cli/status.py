@@ -96,6 +96,11 @@ def describe(link: LinkSnapshot) -> str:
     ]
     if link.tap_ratio is not None:
         lines.append(f"  tap        {link.tap_ratio:.4f} of its calibration")
+    if (levels := link.tap_levels) is not None:
+        lines.append(
+            f"  levels     signal {levels['signal']:.4f} of its calibration; of the signal: "
+            f"weak {levels['weak']:.5f}, vacuum {levels['vacuum']:.5f}"
+        )
     if (held := link.polarization) is not None:
         voltages = ", ".join(f"{mv / 1000:+.3f}" for mv in held.voltages_mv)
         lines.append(

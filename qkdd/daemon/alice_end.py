@@ -7,7 +7,6 @@ import trio
 from drivers.errors import InstrumentError
 from qkdd.base.errors import LinkLost
 from qkdd.base.ids import LinkId
-from qkdd.config import Link
 from qkdd.daemon.distil import BlockDesk, Ties
 from qkdd.daemon.distil_alice import AliceDistiller, SentBlocks
 from qkdd.daemon.light_alice import AliceLight
@@ -60,7 +59,7 @@ async def run_alice(
         silence,
         entropy=end.entropy,
         first_block=await end.store.do(lambda store: store.next_block_no(link)),
-        tap=_tap_record(end.config),
+        tap=_tap_record(end),
         until=end.turnover.over,
     )
 
@@ -90,6 +89,9 @@ async def run_alice(
         sent.wipe()
 
 
-def _tap_record(config: Link) -> TapRecord | None:
-    tap = config.transmitter.tap if config.transmitter is not None else None
-    return None if tap is None else TapRecord(tap, config.proof.mu_uncertainty)
+def _tap_record(end: LinkEnd) -> TapRecord | None:
+    tap = end.config.transmitter.tap if end.config.transmitter is not None else None
+    if tap is None:
+        return None
+    settings = end.settings
+    return TapRecord(tap, settings.proof.mu_uncertainty, settings.plan, settings.intensities)

@@ -129,6 +129,9 @@ class AliceLight:
         settings = self._settings
         calibration_seed = self._entropy(32)
         await transmitter.prepare(settings.plan, settings.intensities)
+        self._status.light.turn()
+        if self._tap is not None:
+            await self._check_levels(transmitter, self._tap)
         await transmitter.load_calibration_seed(calibration_seed)
         self._status.light.turn()
         if not await self._announce(calibration_seed):
@@ -137,8 +140,6 @@ class AliceLight:
         for _ in range(SEEDS_AHEAD):
             await transmitter.load_block_seed(*seeds.make())
         self._status.enter("searching")
-        if self._tap is not None:
-            self._tap.begin()
         locked = trio.Event()
         await transmitter.begin(self._run)
         log.info("run started", run=self._run, first_block=self._next_block)
@@ -151,6 +152,14 @@ class AliceLight:
                 nursery.start_soon(self._watch_tap, transmitter, self._tap)
             await self._feed(transmitter, seeds, locked)
             nursery.cancel_scope.cancel()
+
+    async def _check_levels(self, transmitter: Transmitter, tap: TapRecord) -> None:
+        """Look at the intensities one by one while the shutter is closed; Fault if one is off."""
+        wrong = tap.begin(await transmitter.read_levels())
+        self._status.tap_levels = tap.levels
+        self._status.light.turn()
+        if wrong is not None:
+            raise Fault(wrong)
 
     async def _announce(self, calibration_seed: bytes) -> bool:
         """Announce the run; return whether the receiver is ready. His tagger may be away."""
@@ -256,7 +265,12 @@ class AliceLight:
                 await look()
 
     async def _watch_tap(self, transmitter: Transmitter, tap: TapRecord) -> None:
-        """Read the tap for as long as there is light; a meter that fails ends the run."""
+        """Read the tap for as long as there is light; a meter that fails ends the run.
+
+        The preamble is all signal and says nothing of the frames.
+        """
+        plan = self._settings.plan
+        await trio.sleep(plan.preamble_pulses / plan.pulse_rate_hz)
         while True:
             tap.add(await transmitter.tap_power_w())
             self._status.tap_ratio = tap.last

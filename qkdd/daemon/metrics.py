@@ -108,6 +108,14 @@ def _light(page: Page, link: LinkSnapshot) -> None:
         link.tap_ratio,
         **name,
     )
+    for intensity, level in (link.tap_levels or {}).items():
+        page.gauge(
+            "qkdd_link_tap_level",
+            "The tap before the run: the signal over its calibration, the others over the signal.",
+            level,
+            **name,
+            intensity=intensity,
+        )
     if link.polarization is not None:
         page.gauge(
             "qkdd_link_polarization_held",

@@ -71,6 +71,9 @@ class LinkSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Of the receiver since its start: double, cross, out_of_gate, dead (docs/security.md)."""
     tap_ratio: float | None
     """The tap's last reading over its calibration; at a transmitter that has one."""
+    tap_levels: dict[str, float] | None
+    """What it read of each intensity before the run: the signal over its calibration, the others
+    over the signal."""
     polarization: PolarizationFacts | None
     """Of a receiver that has a polarisation controller."""
     detectors: DetectorFacts | None

@@ -45,6 +45,7 @@ class LinkStatus:
     )
     n_spoilt_records: int = 0
     tap_ratio: float | None = None
+    tap_levels: dict[str, float] | None = None
     polarization: PolarizationFacts | None = None
     detectors: DetectorFacts | None = None
     n_alarms: int = 0
@@ -143,6 +144,7 @@ class LinkStatus:
             n_blocks_void=self.n_blocks_void,
             odd_clicks=dict(self.odd_clicks),
             tap_ratio=self.tap_ratio,
+            tap_levels=self.tap_levels,
             polarization=self.polarization,
             detectors=self.detectors,
             n_alarms=self.n_alarms,

@@ -86,6 +86,6 @@ async def _stop_encoder(
     async with open_encoder(instrument.model, instrument.resource, board_key(), entropy) as encoder:
         await encoder.stop()
         state = (await encoder.status()).state
-    if state is EncoderState.RUNNING:
-        raise Refused(f"{instrument.model}: still running after stop")
+    if state in (EncoderState.RUNNING, EncoderState.SHOWING):
+        raise Refused(f"{instrument.model}: still {state.name.lower()} after stop")
     return STOPPED

@@ -51,10 +51,10 @@ class EncoderSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class TapSettings(Instrument, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A power meter that sees a fixed part of the transmitter's light."""
+    """A power meter that sees a fixed part of the light between modulator and attenuator."""
 
     power_w: Annotated[float, Meta(gt=0)]
-    """What it reads while the pulses have the configured mean photon numbers."""
+    """What it reads while the encoder shows the signal, and a signal has ``signal_mu`` photons."""
     wavelength_nm: Annotated[float, Meta(gt=0)] = 1550.12
     """What the sensor's responsivity is taken at; as when ``power_w`` was read."""
     uncertainty: Annotated[float, Meta(ge=0, lt=0.2)] = 0.005

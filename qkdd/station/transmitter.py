@@ -14,7 +14,7 @@ from drivers.errors import Fault, InstrumentError
 from drivers.laser import Laser
 from drivers.powermeter import PowerMeter
 from qkdd.base.entropy import Entropy
-from qkdd.base.light import Intensities, LightPlan
+from qkdd.base.light import Intensities, Intensity, LightPlan
 from qkdd.base.secret import Secret
 from qkdd.station.settings import TapSettings, TransmitterSettings
 
@@ -26,6 +26,10 @@ SEEDS_AHEAD = 2
 LOSS_TOLERANCE_DB = 0.005
 """Of an attenuator's word against its setting: 0.1 % of mean photon numbers, and more than any
 model rounds."""
+
+TAP_AVERAGES = 30
+"""Samples of 3 ms: a reading of about 0.1 s is over one of the default frames or more, so that the
+calibration pulses in it are as many as on average, to 0.2 % of the light at worst."""
 
 
 class EncoderStopped(Fault):
@@ -49,6 +53,39 @@ class Transmitter:
         await self.attenuator.set_loss_db(self.settings.attenuator.loss_db)
         await self.laser.set_current_ma(self.settings.laser.current_ma)
         await self.laser.set_output(on=True)
+
+    async def read_levels(self) -> tuple[float, ...]:
+        """Show one intensity after the other, behind the closed shutter, and read the tap at each.
+
+        The first reading of each is thrown away: a meter that chooses its range does so in it. The
+        encoder is asked after every reading, which also keeps its watchdog fed. It ends idle,
+        without seeds.
+
+        Raises
+        ------
+        EncoderStopped
+            If it did not show the level for as long as it was read.
+        Fault
+            If there is more light than the meter can show.
+        """
+        levels_w = tuple([await self._read_level(intensity) for intensity in Intensity])
+        await self.encoder.stop()
+        return levels_w
+
+    async def _read_level(self, intensity: Intensity) -> float:
+        await self.encoder.show(intensity)
+        await self._read_shown(intensity)
+        return await self._read_shown(intensity)
+
+    async def _read_shown(self, intensity: Intensity) -> float:
+        power_w = await self.tap_power_w()
+        state = (await self.encoder.status()).state
+        if state is not EncoderState.SHOWING:
+            raise EncoderStopped(
+                f"the state encoder stopped showing {intensity.name.lower()} by itself: "
+                f"{state.name.lower()}"
+            )
+        return power_w
 
     async def load_calibration_seed(self, seed: bytes) -> None:
         await self.encoder.load_seed(None, seed)
@@ -188,4 +225,5 @@ async def _open_tap(settings: TapSettings | None) -> AsyncIterator[PowerMeter | 
     async with open_power_meter(settings.model, settings.resource) as meter:
         await meter.set_wavelength_nm(settings.wavelength_nm)
         await meter.set_range_w(None)
+        await meter.set_averages(TAP_AVERAGES)
         yield meter

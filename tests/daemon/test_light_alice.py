@@ -41,14 +41,16 @@ from qkdd.station.messages import (
     RunWaits,
 )
 from qkdd.station.settings import TapSettings
-from qkdd.station.tap import TapRecord
+from qkdd.station.tap import TapRecord, mean_level
 from qkdd.station.transmitter import EncoderStopped, Transmitter
 
 SETTINGS = DistilSettings(
     LinkId("a-b"), LightPlan(), Intensities(), ReconcileSettings(), ProofSettings()
 )
 FIRST = BlockNo(7)
+RATIOS = (1.0, 0.38, 0.002)
 TAP = TapSettings(model="thorlabs-pm100", resource="tcp://x:1", power_w=140e-6)
+IN_A_RUN_W = TAP.power_w * mean_level(SETTINGS.plan, SETTINGS.intensities, RATIOS)
 
 
 class Bench:
@@ -60,7 +62,8 @@ class Bench:
         self.pulses = 0
         self.seeds: dict[int, Secret] = {}
         self.all_seeds: list[Secret] = []
-        self.tap_w = TAP.power_w
+        self.tap_w = IN_A_RUN_W
+        self.levels_w = [TAP.power_w * ratio for ratio in RATIOS]
         self.laser_takes_s = 0.0
         self.laser_fault: Fault | None = None
         self.encoder_fault: Fault | None = None
@@ -102,6 +105,11 @@ class Bench:
     async def check_shutter(self) -> None:
         await self.check_loss()
 
+    async def read_levels(self) -> list[float]:
+        assert not self.lit
+        assert not self.seeds
+        return self.levels_w
+
     async def tap_power_w(self) -> float:
         return self.tap_w
 
@@ -129,7 +137,7 @@ class Talk:
             self.silence,
             entropy=lambda n: bytes(range(n)),
             first_block=FIRST,
-            tap=TapRecord(TAP, 0.01),
+            tap=TapRecord(TAP, 0.01, SETTINGS.plan, SETTINGS.intensities),
             until=self.until,
         )
 
@@ -332,15 +340,51 @@ async def test_a_block_whose_mean_photon_numbers_left_the_box_is_in_doubt(
         talk.bench.pulses = plan.block_span(0).stop
         await trio.sleep(1.0)
         good = await talk.sent.take(FIRST)
-        talk.bench.tap_w = 0.98 * TAP.power_w
+        talk.bench.tap_w = 0.98 * IN_A_RUN_W
         await trio.sleep(1.0)
-        talk.bench.tap_w = TAP.power_w
+        talk.bench.tap_w = IN_A_RUN_W
         talk.bench.pulses = plan.block_span(1).stop
         await trio.sleep(1.0)
         bad = await talk.sent.take(BlockNo(FIRST + 1))
     assert good.doubt is None
     assert "the tap read 0.9800 to 1.0000" in str(bad.doubt)
-    assert talk.status.tap_ratio == 1.0
+    assert talk.status.tap_ratio == pytest.approx(1.0)
+    assert talk.status.tap_levels == {
+        "signal": 1.0,
+        "weak": pytest.approx(0.38),
+        "vacuum": pytest.approx(0.002),
+    }
+
+
+async def test_no_run_is_announced_while_an_intensity_is_not_what_it_should_be(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    talk = Talk()
+    talk.bench.levels_w[1] *= 1.02
+    with pytest.raises(ExceptionGroup) as caught:
+        await talk.run()
+    assert caught.group_contains(Fault, match=r"weak is 0\.38760 of the signal, limit 0\.378")
+    assert not talk.announced()
+    assert not talk.bench.all_seeds
+    assert talk.status.tap_levels is not None
+    assert talk.status.tap_levels["weak"] == pytest.approx(1.02 * 0.38)
+
+
+async def test_the_preamble_is_not_read_for_the_frames(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    plan = SETTINGS.plan
+    async with shining() as talk:
+        talk.bench.tap_w = TAP.power_w
+        await talk.runs.put(RunReady(run=1))
+        await trio.sleep(0.9 * plan.preamble_pulses / plan.pulse_rate_hz)
+        assert talk.bench.lit
+        assert talk.status.tap_ratio is None
+        talk.bench.tap_w = IN_A_RUN_W
+        await trio.sleep(1.0)
+        talk.bench.pulses = plan.block_span(0).stop
+        await trio.sleep(1.0)
+        assert (await talk.sent.take(FIRST)).doubt is None
 
 
 async def test_light_that_is_to_end_goes_on_to_the_end_of_its_block_and_no_further(

@@ -130,6 +130,20 @@ async def test_seeds_start_and_stop_have_the_fields_of_the_protocol():
     ]
 
 
+async def test_a_level_has_the_field_of_the_protocol_and_a_state_of_its_own():
+    board = Board()
+    encoder = a_driver(board)
+    for level in range(3):
+        await encoder.show(level)
+    assert board.requests == [b"\x07\x00", b"\x07\x01", b"\x07\x02"]
+    for level in (-1, 3, 256):
+        with pytest.raises(ValueError, match="no level"):
+            await encoder.show(level)
+    assert len(board.requests) == 3
+    board.answers[6] = b"\x86\0" + struct.pack("<BQQQB", 4, 3, 1000, 2**64 - 1, 1)
+    assert await encoder.status() == EncoderStatus(EncoderState.SHOWING, 3, 1000, None, 1)
+
+
 async def test_status_is_read_and_no_block_is_none():
     board = Board()
     encoder = a_driver(board)

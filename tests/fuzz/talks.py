@@ -217,6 +217,7 @@ def encoder() -> Target:
         return [
             one.identity,
             lambda: one.configure(PLAN),
+            lambda: one.show(1),
             lambda: one.load_seed(None, bytes(32)),
             lambda: one.load_seed(0, bytes(32)),
             one.status,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from drivers.encoder import EncoderState, EncoderStatus
 from drivers.errors import Fault, NoReply
 from qkdd.station.settings import (
     AttenuatorSettings,
@@ -12,7 +13,7 @@ from qkdd.station.settings import (
     LaserSettings,
     TransmitterSettings,
 )
-from qkdd.station.transmitter import DARK_TIMEOUT_S, Transmitter
+from qkdd.station.transmitter import DARK_TIMEOUT_S, EncoderStopped, Transmitter
 
 SETTINGS = TransmitterSettings(
     laser=LaserSettings(model="koheron-ctl200", resource="serial:/dev/x", current_ma=50.0),
@@ -116,3 +117,50 @@ async def test_an_attenuator_that_is_not_where_it_was_set_or_is_shut_is_at_fault
     bench.lit.remove("shutter")
     with pytest.raises(Fault, match="shutter closed by itself"):
         await transmitter(bench).check_shutter()
+
+
+class Modulator:
+    """Encoder and power meter in one, whose light is what is shown; the third reading may bite."""
+
+    def __init__(self, *, bites: bool = False) -> None:
+        self.bites = bites
+        self.state = EncoderState.IDLE
+        self.asked: list[str] = []
+
+    async def show(self, level: int) -> None:
+        self.state = EncoderState.SHOWING
+        self.asked.append(f"show {level}")
+
+    async def power_w(self) -> float:
+        self.asked.append("read")
+        n_read = self.asked.count("read")
+        if self.bites and n_read == 3:
+            self.state = EncoderState.FAULT
+        return float(n_read)
+
+    async def status(self) -> EncoderStatus:
+        return EncoderStatus(self.state, 0, 0, None, 0)
+
+    async def stop(self) -> None:
+        self.state = EncoderState.IDLE
+        self.asked.append("stop")
+
+
+def with_tap(modulator: Modulator) -> Transmitter:
+    return Transmitter(Bench(), Bench(), modulator, SETTINGS, modulator)  # type: ignore[arg-type]
+
+
+async def test_the_second_reading_of_each_intensity_counts_and_then_the_encoder_is_idle() -> None:
+    modulator = Modulator()
+    assert await with_tap(modulator).read_levels() == (2.0, 4.0, 6.0)
+    assert modulator.asked == [
+        *("show 0", "read", "read"),
+        *("show 1", "read", "read"),
+        *("show 2", "read", "read"),
+        "stop",
+    ]
+
+
+async def test_a_level_that_was_not_shown_to_the_end_of_its_reading_is_none() -> None:
+    with pytest.raises(EncoderStopped, match="stopped showing weak by itself: fault"):
+        await with_tap(Modulator(bites=True)).read_levels()

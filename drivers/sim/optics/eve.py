@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from drivers.kernels.clicks import RUNG_SCALE
 from drivers.kernels.eve import ATTACK_SCALE, Eve
-from drivers.sim.config import Attack
+from drivers.sim.config import Attack, Source
+from drivers.sim.optics.pulses import Levels
 
 Chances = npt.NDArray[np.float64]
 
@@ -155,9 +156,11 @@ def blinded_share(attack: Attack | None) -> float:
     return attack.fraction if attack is not None and blinds else 0.0
 
 
-def weak_factor(attack: Attack | None) -> float:
-    """What a modulator that drifts makes of the weak intensity."""
-    return 1.0 + attack.fraction if attack is not None and attack.kind == "intensity-drift" else 1.0
+def level_errors(source: Source, attack: Attack | None) -> Levels:
+    """What each intensity truly is over what the encoder was told: its modulator may drift."""
+    drifts = attack is not None and attack.kind == "intensity-drift"
+    weak = source.weak_error * (1.0 + attack.fraction if attack is not None and drifts else 1.0)
+    return (1.0, weak, source.vacuum_error)
 
 
 def splitter_share(share: float, attack: Attack | None) -> float:

@@ -18,10 +18,10 @@ from drivers.sim.optics.eve import (
     Scene,
     bright_pulses,
     darks_left,
+    level_errors,
     power_factor,
     scene_with,
     splitter_share,
-    weak_factor,
 )
 from drivers.sim.optics.fibre import (
     drifted_ps,
@@ -192,8 +192,10 @@ class OpticalLink:
                 misalignment=self._fibre.misalignment,
                 turn=self.controller_turn @ turn,
             )
+            levels = zip(plan.levels, level_errors(self._source, self.attack), strict=True)
+            signal, weak, vacuum = (mu * level * error for level, error in levels)
             light = Light(
-                mus=(mu, mu * plan.weak_ratio * weak_factor(self.attack), mu * plan.vacuum_ratio),
+                mus=(signal, weak, vacuum),
                 per_signal=per_signal,
                 best=transmittance(self._receiver.loss_db) * self._receiver.efficiency,
                 ports=ports,

@@ -8,6 +8,9 @@ from drivers.kernels.walk import Segment
 GRACE_NS = 4_000_000_000
 """The model may walk this far behind the light; seeds older than that are gone for it too."""
 
+Levels = tuple[float, float, float]
+"""Of signal, weak and vacuum."""
+
 ALWAYS_SIGNAL, EITHER_BASIS = 1 << 16, 1 << 14
 """Thresholds of a calibration pulse."""
 
@@ -26,6 +29,19 @@ class PulsePlan:
     weak_ratio: float
     vacuum_ratio: float
     ramp_frames: tuple[int, ...]
+
+    @property
+    def levels(self) -> Levels:
+        """Light of each intensity over the signal's."""
+        return (1.0, self.weak_ratio, self.vacuum_ratio)
+
+    def mean_of(self, levels: Levels) -> float:
+        """Of the pulses of a frame, whose calibration is all signal."""
+        signal, weak = self.signal_threshold / ALWAYS_SIGNAL, self.weak_threshold / ALWAYS_SIGNAL
+        shares = (signal, weak, 1.0 - signal - weak)
+        payload = sum(share * level for share, level in zip(shares, levels, strict=True))
+        calibration = self.calibration_pulses / self.frame_pulses
+        return calibration * levels[0] + (1.0 - calibration) * payload
 
     def block_start(self, block: int) -> int:
         """Run-wide number of the first pulse of block ``block``."""

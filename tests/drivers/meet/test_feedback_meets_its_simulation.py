@@ -1,13 +1,14 @@
 """Polarisation controller, detectors and power meter meet their simulations, by other hands."""
 
 import math
+import os
 
 import pytest
 import trio
 
 from drivers import catalogue, conformance
 from drivers.errors import BadReply, NoReply
-from tests.drivers.meet.simulated_lab import DARK_HZ, LINK, simulated_lab
+from tests.drivers.meet.simulated_lab import BOARD_KEY, DARK_HZ, LINK, simulated_lab
 
 TAP_W_PER_MA = 0.1e-3 * 0.01
 THRESHOLD_MA = 10.0
@@ -102,13 +103,16 @@ async def test_a_power_meter_conforms_and_reads_the_laser_once_it_is_zeroed(lab)
     async with (
         catalogue.open_power_meter("thorlabs-pm100", lab["power_meter"]) as meter,
         catalogue.open_laser("koheron-ctl200", lab["laser"]) as laser,
+        catalogue.open_encoder("qmse-1", lab["encoder"], BOARD_KEY, os.urandom) as encoder,
     ):
         await laser.set_output(on=False)
+        await encoder.configure(conformance.SMALL_PLAN)
         await conformance.check_power_meter(meter, wavelength_nm=WAVELENGTH_NM)
         await meter.zero()
         dark_w = await meter.power_w()
         await laser.set_current_ma(20.0)
         await laser.set_output(on=True)
+        await encoder.show(0)
         await meter.power_w()  # the mean of samples that are of before and after
         lit_w = await meter.power_w()
         await laser.set_output(on=False)

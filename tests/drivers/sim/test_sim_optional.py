@@ -32,7 +32,7 @@ from drivers.sim.lab import RunningLab
 from drivers.sim.optics.polarization import STAYS
 from drivers.sim.optional import MAX_WAITING_BYTES
 from drivers.sim.sq_websq import MS
-from tests.drivers.sim.board_host import BOARD_NONCE, KEY
+from tests.drivers.sim.board_host import BOARD_NONCE, KEY, NONE, Host, configuration
 from tests.drivers.sim.optics.test_polarization import undoing
 from tests.drivers.sim.test_sim_bench import clicks, laser, take, wait
 from tests.drivers.sim.test_sim_lab import read_until, start, tcp
@@ -84,20 +84,86 @@ def command(bench: Bench, name: str, value: object, wait_ns: int = 200 * MS) -> 
     said(bench, "detector", json.dumps({"command": name, "value": value}).encode(), wait_ns)
 
 
+def encoder_of(bench: Bench) -> Host:
+    host = Host(board=bench.encoder, now_ns=bench.now_ns)
+    host.hello()
+    host.ask(2, configuration())
+    return host
+
+
+def shown(bench: Bench, host: Host, level: int) -> float:
+    """What the zeroed power meter reads while the encoder shows a level."""
+    host.now_ns = bench.now_ns
+    host.ask(7, bytes([level]))
+    wait(bench, 20 * MS)
+    return float(said(bench, "power_meter", b"READ?\n"))
+
+
+def zeroed_and_lit(bench: Bench) -> Host:
+    said(bench, "power_meter", b"SENS:CORR:WAV 1550.12\nSENS:CORR:COLL:ZERO\n", wait_ns=S)
+    for line in ("ldelay 10", "ilaser 150", "lason 1"):
+        laser(bench, line)
+    wait(bench, 20 * MS)
+    return encoder_of(bench)
+
+
+def test_the_power_meter_reads_each_level_of_the_modulator_and_none_without_a_plan():
+    bench = a_bench(tap_ratio=0.02)
+    for line in ("ldelay 10", "ilaser 150", "lason 1"):
+        laser(bench, line)
+    wait(bench, 20 * MS)
+    assert bench.optional.power_meter.power_w == 0.0
+    bench = a_bench(tap_ratio=0.02)
+    host = zeroed_and_lit(bench)
+    full_w = 0.02 * 14e-3
+    for level, passes in enumerate((1.0, 0.38, 0.002)):
+        assert shown(bench, host, level) == pytest.approx(passes * full_w, rel=1e-6)
+    assert shown(bench, host, 0) == pytest.approx(full_w)
+    wait(bench, 2 * S)  # nobody asks the encoder: its watchdog
+    assert float(said(bench, "power_meter", b"READ?\n")) == pytest.approx(0.002 * full_w)
+
+
+def test_a_modulator_off_its_point_shows_at_the_tap_level_by_level():
+    bench = a_bench(tap_ratio=0.02, weak_error=1.02, vacuum_error=3.0)
+    host = zeroed_and_lit(bench)
+    full_w = 0.02 * 14e-3
+    assert shown(bench, host, 0) == pytest.approx(full_w)
+    assert shown(bench, host, 1) == pytest.approx(1.02 * 0.38 * full_w)
+    assert shown(bench, host, 2) == pytest.approx(3.0 * 0.002 * full_w)
+    bench.attack = Attack(kind="intensity-drift", fraction=0.1)
+    assert shown(bench, host, 1) == pytest.approx(1.1 * 1.02 * 0.38 * full_w)
+    assert shown(bench, host, 0) == pytest.approx(full_w)
+
+
+def test_the_power_meter_reads_the_mean_of_a_run_and_more_of_its_preamble():
+    bench = a_bench(tap_ratio=0.02)
+    host = zeroed_and_lit(bench)
+    assert [host.load(block) for block in (NONE, 0, 1, 2)] == [0] * 4
+    host.now_ns = bench.now_ns
+    host.ask(4, bytes(8))
+    wait(bench, 50 * MS)
+    preamble_w = bench.optional.power_meter.power_w
+    wait(bench, 100 * MS)
+    mean = 1 / 200 + 199 / 200 * (42_598 + 19_005 * 0.38 + 3_933 * 0.002) / 65_536
+    assert preamble_w == pytest.approx(0.02 * 14e-3)
+    assert bench.optional.power_meter.power_w == pytest.approx(mean * preamble_w, rel=1e-9)
+
+
 def test_the_power_meter_reads_the_tapped_laser():
     bench = a_bench(tap_ratio=0.02)
+    host = encoder_of(bench)
     said(bench, "power_meter", b"SENS:CORR:WAV 1550.12\nSENS:CORR:COLL:ZERO\n", wait_ns=S)
     assert float(said(bench, "power_meter", b"READ?\n")) == 0.0
     for line in ("ldelay 10", "ilaser 150", "lason 1"):
         laser(bench, line)
     wait(bench, 20 * MS)
-    assert float(said(bench, "power_meter", b"READ?\n")) == pytest.approx(0.02 * 14e-3)
+    assert shown(bench, host, 0) == pytest.approx(0.02 * 14e-3)
     laser(bench, "ilaser 80")
-    assert float(said(bench, "power_meter", b"READ?\n")) == pytest.approx(0.02 * 7e-3)
+    assert shown(bench, host, 0) == pytest.approx(0.02 * 7e-3)
     bench.attenuator.receive(b"OUTP 0\n")
-    assert float(said(bench, "power_meter", b"READ?\n")) == pytest.approx(0.02 * 7e-3)
+    assert shown(bench, host, 0) == pytest.approx(0.02 * 7e-3)
     laser(bench, "lason 0")
-    assert float(said(bench, "power_meter", b"READ?\n")) == 0.0
+    assert shown(bench, host, 0) == 0.0
 
 
 def test_the_polarisation_controller_answers():
@@ -288,7 +354,9 @@ def test_light_sent_into_the_laser_shows_at_the_tap():
     bench = a_bench(tap_ratio=0.05)
     for line in ("ldelay 10", "ilaser 150", "lason 1"):
         laser(bench, line)
-    wait(bench, S)
+    host = encoder_of(bench)
+    host.ask(7, b"\0")
+    wait(bench, 20 * MS)
     before_w = bench.optional.power_meter.power_w
     bench.attack = Attack(kind="laser-seeding", fraction=0.5)
     wait(bench, 20 * MS)

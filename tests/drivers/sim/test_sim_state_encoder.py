@@ -101,7 +101,11 @@ def test_seeds_are_wiped_even_if_no_model_walks_the_light() -> None:
 @pytest.mark.parametrize(
     ("opcode", "fields", "status"),
     [
-        (0x07, b"", 1),
+        (0x07, b"", 2),
+        (0x07, b"\0\0", 2),
+        (0x07, b"\3", 3),
+        (0x07, b"\0", 4),
+        (0x08, b"", 1),
         (0x00, b"", 1),
         (0x01, b"x", 2),
         (0x02, b"", 2),
@@ -201,6 +205,83 @@ def test_silence_is_no_fault_when_nothing_is_emitted() -> None:
     host = a_host(blocks=1)
     host.wait(10 * S)
     assert host.status() == (1, 0, 0, NONE, 1)
+
+
+EXACT = (1.0, 1.0, 1.0)
+
+
+def test_levels_are_shown_one_after_the_other_and_stop_ends_it() -> None:
+    host = a_host()
+    host.ask(2, configuration())
+    passes = [host.board.transmission(EXACT)]
+    for level in range(3):
+        host.ask(7, bytes([level]))
+        assert host.status() == (4, 0, 0, NONE, 0)
+        passes.append(host.board.transmission(EXACT))
+        assert host.board.light.take(host.now_ns + S) is None
+    assert passes == [0.002, 1.0, 0.38, 0.002]
+    host.ask(7, b"\0")
+    host.ask(5)
+    assert host.status() == (1, 0, 0, NONE, 0)
+    assert host.board.transmission(EXACT) == 0.002
+
+
+def test_a_level_needs_no_seed_and_keeps_those_that_wait_for_the_start() -> None:
+    host = a_host()
+    host.ask(2, configuration())
+    host.ask(7, b"\1")
+    assert host.try_(4, bytes(8))[0] == 5
+    assert host.try_(2, configuration())[0] == 4
+    assert host.status()[0] == State.SHOWING
+    assert [host.load(block) for block in (NONE, 0)] == [0, 0]
+    host.ask(7, b"\2")
+    assert host.status() == (4, 0, 0, NONE, 1)
+    host.ask(4, struct.pack("<Q", 77))
+    host.wait(150 * MS)
+    assert host.status() == (2, 77, 150_000, 0, 1)
+    assert host.try_(7, b"\0")[0] == 4
+    assert host.status() == (2, 77, 150_000, 0, 1)
+
+
+def test_a_level_is_dark_after_a_second_of_silence_and_its_seeds_are_gone() -> None:
+    host = a_host(blocks=1)
+    host.ask(7, b"\0")
+    host.wait(600 * MS)
+    host.try_(0x55)
+    host.wait(S)
+    assert host.status()[0] == State.SHOWING
+    host.wait(S + 10 * MS)
+    assert is_dark(host)
+    assert host.board.transmission(EXACT) == 0.002
+    assert host.status() == (3, 0, 0, NONE, 0)
+    assert host.try_(7, b"\0")[0] == 4
+
+
+def test_a_level_ends_with_the_connection() -> None:
+    host = a_host(blocks=1)
+    host.ask(7, b"\0")
+    host.board.disconnected()
+    assert is_dark(host)
+    host.hello()
+    assert host.status() == (1, 0, 0, NONE, 0)
+    assert host.board.transmission(EXACT) == 0.002
+
+
+def test_a_modulator_passes_the_mean_of_a_frame_in_a_run_and_all_of_the_preamble() -> None:
+    host = a_host(blocks=2, running=True)
+    host.wait(50 * MS)
+    assert host.board.transmission(EXACT) == 1.0
+    host.wait(100 * MS)
+    signal, weak, calibration = 42_598 / 65_536, 19_005 / 65_536, 1_000 / 200_000
+    for weak_error, vacuum_error in ((1.0, 1.0), (1.1, 5.0)):
+        vacuum = (1 - signal - weak) * 0.002 * vacuum_error
+        mean = calibration + (1 - calibration) * (signal + weak * 0.38 * weak_error + vacuum)
+        passes = host.board.transmission((1.0, weak_error, vacuum_error))
+        assert passes == pytest.approx(mean, rel=1e-12)
+
+
+def test_an_encoder_that_nobody_has_configured_passes_nothing() -> None:
+    assert a_host().board.transmission(EXACT) == 0.0
 
 
 def test_the_end_of_the_connection_is_dark_and_the_next_client_can_begin() -> None:
