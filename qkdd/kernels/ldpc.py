@@ -4,12 +4,10 @@ Integers only, so that every variant of the C kernel and the twin give the same 
 the 8-bit log-likelihoods is the caller's: it comes in through the ``phi`` and ``inverse`` tables.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.kernels.ldpc_graph import LANES, Graph
+from qkdd.kernels.ldpc_graph import LANES, Graph, Window
 
 try:
     import qkdd.kernels.native.ldpc as native
@@ -47,23 +45,6 @@ def force(name: str | None) -> None:
     if name is not None and name not in backends():
         raise ValueError(f"backend {name!r} is not one of {backends()} on this machine")
     _forced = name
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """Part of the rows, which moves along a band.
-
-    Rows take their turns in ``order`` (int32, each once). A pass takes those from ``behind`` turns
-    before the front to ``ahead`` after it, every second pass half as far ahead; with ``ahead`` of
-    all rows every pass takes all. The front is where a pass had read more than ``slack`` checks
-    that were not met. Where it had not, and has come to the last row, it is the first row that is
-    not met now, exactly.
-    """
-
-    ahead: int
-    behind: int
-    slack: int
-    order: npt.NDArray[np.int32]
 
 
 def syndrome(graph: Graph, bits: Bytes) -> Bytes:
@@ -284,17 +265,8 @@ def _numpy_decode(
         front, unmet = end, 0
         for turn in range(begin, end):
             row, index, goal = rows[order[turn]], indices[order[turn]], goals[order[turn]]
-            value = posterior[index] - row
-            cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int32)
-            rest = np.minimum(cost.sum(axis=0), SUM_MAX) - cost
-            rest = np.where(rest < FINE, rest, FINE + np.minimum(rest // COARSE, FINE - 1))
-            negative = value < 0
-            wrong = np.bitwise_xor.reduce(negative, axis=0) ^ goal
-            unmet += int(np.count_nonzero(wrong))
+            unmet += _numpy_row(posterior, row, index, goal, phi, inverse)
             front = turn if unmet > window.slack and front == end else front
-            size = inverse[rest].astype(np.int16)
-            row[:] = np.where(wrong ^ negative, -size, size)
-            posterior[index] = value + row
         n_passes += 1
         turns += end - begin
         further = not whole and front > furthest
@@ -309,6 +281,27 @@ def _numpy_decode(
         return -passes, errors
     kept.fill(0)
     return passes, errors
+
+
+def _numpy_row(
+    posterior: npt.NDArray[np.int16],
+    row: npt.NDArray[np.int8],
+    index: npt.NDArray[np.int64],
+    goal: npt.NDArray[np.bool_],
+    phi: npt.NDArray[np.uint16],
+    inverse: Bytes,
+) -> int:
+    """Let a row take its turn; return how many checks the values that it read do not meet."""
+    value = posterior[index] - row
+    cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int32)
+    rest = np.minimum(cost.sum(axis=0), SUM_MAX) - cost
+    rest = np.where(rest < FINE, rest, FINE + np.minimum(rest // COARSE, FINE - 1))
+    negative = value < 0
+    wrong = np.bitwise_xor.reduce(negative, axis=0) ^ goal
+    size = inverse[rest].astype(np.int16)
+    row[:] = np.where(wrong ^ negative, -size, size)
+    posterior[index] = value + row
+    return int(np.count_nonzero(wrong))
 
 
 def _first_wrong(

@@ -1,4 +1,4 @@
-"""A quasi-cyclic parity-check matrix."""
+"""A quasi-cyclic parity-check matrix, and the part of it that a decoder works on."""
 
 from dataclasses import dataclass
 
@@ -75,3 +75,20 @@ class Graph:
     def n_messages(self) -> int:
         """One for each bit of each check."""
         return self.columns.size * self.z
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Part of the rows, which moves along a band.
+
+    Rows take their turns in ``order`` (int32, each once). A pass takes those from ``behind`` turns
+    before the front to ``ahead`` after it, every second pass half as far ahead; with ``ahead`` of
+    all rows every pass takes all. The front is where a pass had read more than ``slack`` checks
+    that were not met. Where it had not, and has come to the last row, it is the first row that is
+    not met now, exactly.
+    """
+
+    ahead: int
+    behind: int
+    slack: int
+    order: npt.NDArray[np.int32]

@@ -13,8 +13,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from qkdd.kernels.ldpc import Window
-from qkdd.kernels.ldpc_graph import Graph
+from qkdd.kernels.ldpc_graph import Graph, Window
 from qkdd.reconcile.codes import Code
 
 TIGHT_FAMILY = "band-4096x256-2:334e996073b5296b"

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkdd.kernels import ldpc
-from qkdd.kernels.ldpc import Window
-from qkdd.kernels.ldpc_graph import Graph
+from qkdd.kernels.ldpc_graph import Graph, Window
 
 VARIANTS = [name for name in ldpc.backends() if name != "numpy"]
 
