@@ -18,7 +18,7 @@ from qkdd.daemon.status import LinkStatus, in_one_line
 from qkdd.daemon.store_service import StoreService
 from qkdd.daemon.watchdog import QUIET_S, Loop, ask_store, tell_life
 from qkdd.keys.store import KeyStore
-from qkdd.station.messages import LightLocked
+from qkdd.station.messages import LightLocked, RunWaits
 from tests.daemon.relay_files import install_psk, relay_file
 from tests.daemon.test_light_alice import Talk
 
@@ -210,13 +210,17 @@ async def test_alices_light_turns_while_the_bench_answers_and_is_silent_when_it_
                 await talk.run()
 
         nursery.start_soon(light)
-        for _ in range(65):  # nobody is ready at the other end, run after run
+        for second in range(65):  # nobody is ready at the other end, run after run
             await trio.sleep(1.0)
             assert loop.silent_s() <= QUIET_S
+            if second % 10 == 5:
+                await talk.say(RunWaits(run=talk.announced()[-1][0], reason="TDC1: gone"))
         run = talk.announced()[-1][0]
         await talk.ready(run)
-        await talk.runs.put(LightLocked(run=run, clock_offset_ppm=0.0, errors=0, matched=1))
-        await trio.sleep(60)
+        await talk.say(LightLocked(run=run, clock_offset_ppm=0.0, errors=0, matched=1))
+        for _ in range(60):
+            await trio.sleep(1.0)
+            talk.silence.heard()
         assert talk.status.state == "light"
         assert loop.silent_s() < 1.0
         talk.bench.check = trio.sleep_forever  # type: ignore[method-assign]
