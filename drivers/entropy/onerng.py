@@ -27,7 +27,7 @@ VERSION_LIMIT_BYTES = 4096
 
 PAUSE, RUN, FLUSH, VERSION = b"cmdo\n", b"cmdO\n", b"cmdw\n", b"cmdv\n"
 RAW_AVALANCHE, SILENT = b"cmd1\n", b"cmd4\n"
-_VERSION = re.compile(rb"Version (\d+)")
+_VERSION = re.compile(rb"Version (\d+)\r?\n")
 
 
 class OneRng:
@@ -49,17 +49,15 @@ class OneRng:
         """
         await self._silence()
         await self._transport.send(SILENT + FLUSH + VERSION + RUN)
-        said = b""
+        said, version = b"", None
         try:
             with trio.fail_after(REPLY_TIMEOUT_S):
-                while (version := _VERSION.search(said)) is None or not said.endswith(b"\n"):
+                while version is None and len(said) <= VERSION_LIMIT_BYTES:
                     said += await self._transport.receive_some()
-                    if len(said) > VERSION_LIMIT_BYTES:
-                        break
+                    version = _VERSION.search(said)
         except trio.TooSlowError as error:
             if not said:
                 raise NoReply(f"{MODEL}: no reply to {VERSION!r}") from error
-            version = _VERSION.search(said)
         finally:
             with trio.move_on_after(QUIET_S, shield=True):
                 await self._transport.send(PAUSE)

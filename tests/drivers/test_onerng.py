@@ -30,6 +30,13 @@ async def test_noise_that_was_on_its_way_is_no_version(autojump_clock):
         assert (await OneRng(wire).identity()).firmware == "2"
 
 
+async def test_packets_of_an_emptied_pool_behind_the_version_do_not_hide_it(autojump_clock):
+    """They come without an end, and all at once where the host is slow."""
+    answer = b"\r\nVersion 3\r\n" + bytes(5_000)
+    with expect((b"cmdo\n", b""), (ASK, answer), (b"cmdo\n", b"")) as wire:
+        assert (await OneRng(wire).identity()).firmware == "3"
+
+
 async def test_another_device_is_refused(autojump_clock):
     script = ((b"cmdo\n", b""), (ASK, b"ERROR 2\r\n"), (b"cmdo\n", b""))
     with expect(*script) as wire, pytest.raises(BadReply, match=r"a OneRNG, but .*ERROR 2"):
