@@ -19,7 +19,7 @@ from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.snapshot import BlockFacts
 from qkdd.reconcile.outcome import Reconciled
 from qkdd.reconcile.settings import ReconcileSettings
-from qkdd.station.messages import BlockVoid
+from qkdd.station.messages import MAX_REASON, BlockVoid
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Ties:
     async def give_up(self, block_no: BlockNo, gone: BlockGone) -> None:
         """Tell operator and peer that a block makes no key."""
         self.void(block_no, str(gone))
-        await self.send(BlockVoid(block_no=block_no, reason=str(gone)[:500]))
+        await self.send(BlockVoid(block_no=block_no, reason=str(gone)[:MAX_REASON]))
 
     async def send_each(self, messages: Iterator[msgspec.Struct]) -> None:
         """Send what a machine says, computing each message off the loop."""

@@ -18,6 +18,7 @@ from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.silence import SILENT_S, Silence
 from qkdd.daemon.status import LinkStatus
 from qkdd.station.messages import (
+    MAX_REASON,
     REPORT_FRAMES,
     LightLocked,
     LightMeasured,
@@ -42,7 +43,6 @@ ATTENUATOR_EVERY_S = 3.0
 laser is, but for who talks to it: a wrong loss in a block that has ended is the tap's to see."""
 READINESS, REPORT = "word whether a run may begin", "the next report of the light"
 OF_BOB = (LightLocked, LightMeasured, RunLost, RunReady, RunWaits)
-MAX_REASON = 500
 MISSED_REPORTS = 3
 """With frames so long that reports are rarer than the limit for a silent neighbour."""
 REST_S = 1.0

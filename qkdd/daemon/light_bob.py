@@ -28,6 +28,7 @@ from qkdd.frames.receiver import LightReceiver
 from qkdd.sift.bob import BobSifter
 from qkdd.station.detectors import DetectorKeeper
 from qkdd.station.messages import (
+    MAX_REASON,
     REPORT_FRAMES,
     LightLocked,
     LightMeasured,
@@ -296,7 +297,7 @@ class BobLight:
     async def _lose(self, reason: str) -> None:
         assert self._run is not None
         log.warning("run lost", run=self._run.run, reason=reason)
-        await self._send(RunLost(run=self._run.run, reason=reason[:500]))
+        await self._send(RunLost(run=self._run.run, reason=reason[:MAX_REASON]))
         self._mail.over()
         self._receiver.stop()
         self._drop("dark", reason)

@@ -9,14 +9,13 @@ import trio
 from qkdd.daemon.distil import Send
 from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.silence import Silence
-from qkdd.station.messages import RunAnnounced, RunStopped, RunWaits
+from qkdd.station.messages import MAX_REASON, RunAnnounced, RunStopped, RunWaits
 
 A_RUN = "a new run of light"
 NOT_OPEN = "its time tagger is not open yet"
 TELL_EVERY_S = 5.0
 """At most: a reason with numbers in it changes twice a second, and each word costs 16 bytes of
 authentication key."""
-MAX_REASON = 500
 
 
 class RunMail:

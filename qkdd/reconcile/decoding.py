@@ -26,10 +26,10 @@ LONG_PASSES = 5
 """A long frame is decoded from one end to the other: patience, and how many times the passes of
 ``max_iterations`` it may take."""
 
-KEPT_BYTES = 48 << 20
-"""Messages kept for the next round, about 0.4 MB a frame, or 8 MB a long one: eight batches
-in which all frames fail, or five long ones. Beyond that a frame begins its next round anew, which
-takes longer."""
+KEPT_BYTES, LONG_KEPT_BYTES = 24 << 20, 48 << 20
+"""Messages kept for the next round, about 0.4 MB a frame, or 8 MB a long one: four batches in which
+all frames fail, or five long frames. Beyond that a frame begins its next round anew, which takes
+longer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -111,7 +111,9 @@ class Decoder:
             window=tight.window(rows) if long else None,
         )
         kept_bytes = sum(kept.n_bytes for kept in self._kept.values())
-        if iterations < 0 and kept_bytes + messages.size <= KEPT_BYTES:
+        if iterations < 0 and kept_bytes + messages.size <= (
+            LONG_KEPT_BYTES if long else KEPT_BYTES
+        ):
             self._kept[frame.start] = _Kept(rows.n_rows, messages.size, room)
         else:
             messages.fill(0)

@@ -7,7 +7,9 @@ from msgspec import Meta
 
 Seed = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Number = Annotated[int, Meta(ge=0, le=2**62)]
-Text = Annotated[str, Meta(max_length=500)]
+MAX_REASON = 500
+"""Characters: whoever says why cuts it there."""
+Text = Annotated[str, Meta(max_length=MAX_REASON)]
 
 
 class RunMessage(
