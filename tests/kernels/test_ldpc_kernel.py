@@ -122,6 +122,29 @@ def test_decoder_gives_the_twins_bits_for_any_input(
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_window_stops_at_the_check_that_is_one_too_many(name: str) -> None:
+    """Bits that are sure, and a few checks that nothing can meet: as many as the slack, or so."""
+    rng = np.random.default_rng(8)
+    tables = a_table(rng)
+    for _ in range(40):
+        graph = a_graph(rng, z=64, n_columns=30, n_rows=12)
+        target = np.zeros(graph.n_checks, np.uint8)
+        target[rng.choice(graph.n_checks, rng.integers(1, 6), replace=False)] = 1
+        llr = np.full(graph.n_bits, 127, np.int8)
+        order = np.arange(graph.n_rows, dtype=np.int32)
+        window = Window(int(rng.integers(2, 6)), 1, int(rng.integers(0, 4)), order)
+        results = []
+        for backend in ("numpy", name):
+            ldpc.force(backend)
+            messages = ldpc.new_messages(graph)
+            found, _ = ldpc.decode(
+                graph, llr, target, *tables, 5, patience=9, messages=messages, window=window
+            )
+            results.append((found, messages.tolist()))
+        assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("name", ldpc.backends())
 def test_two_short_runs_with_the_messages_kept_are_one_long_run(name: str) -> None:
     rng = np.random.default_rng(6)
