@@ -9,7 +9,7 @@ from qkdd.base.errors import ConfigError
 from qkdd.cli.failure import failed
 from qkdd.cli.status import ask
 from qkdd.config import load
-from qkdd.daemon.status_socket import Answer
+from qkdd.daemon.status_socket import read_answer
 
 TIMEOUT_S = 20.0
 
@@ -26,7 +26,7 @@ def reload(config: Path, *, as_json: bool) -> None:
     """
     try:
         text = ask(load(config, files=False).node.status_socket, "reload", timeout_s=TIMEOUT_S)
-        answer = msgspec.json.decode(text, type=Answer)
+        answer = read_answer(text)
     except (ConfigError, OSError) as error:
         raise failed(error) from error
     except msgspec.DecodeError as error:

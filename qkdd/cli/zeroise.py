@@ -16,7 +16,7 @@ from qkdd.cli.failure import failed, reason
 from qkdd.cli.status import ask
 from qkdd.config import Relay, load
 from qkdd.daemon.audit import append_once
-from qkdd.daemon.status_socket import Answer
+from qkdd.daemon.status_socket import read_answer
 from qkdd.daemon.zeroise import Destroyed, destroy_keys, destroyed
 
 UCRED = struct.Struct("3i")
@@ -98,8 +98,7 @@ def _end_relay(relay: Relay) -> str:
             append_once(relay.store.path, "zeroise", what="no relay runs here")
         return "no relay runs here"
     try:
-        answer = ask(path, "zeroise", timeout_s=ANSWER_TIMEOUT_S)
-        told = msgspec.json.decode(answer, type=Answer).text
+        told = read_answer(ask(path, "zeroise", timeout_s=ANSWER_TIMEOUT_S)).text
         if select.select([process], [], [], END_TIMEOUT_S)[0]:
             return f"{told}; it has ended"
         told += f"; it did not end within {END_TIMEOUT_S:g} s"

@@ -20,6 +20,20 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+def read_answer(data: bytes) -> Answer:
+    """Read what a relay has answered to a command.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        If it is cut short, of another version, or no answer at all.
+    """
+    try:
+        return msgspec.json.decode(data, type=Answer)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
 Command = Callable[[str], Awaitable[Answer]]
 
 

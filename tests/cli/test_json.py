@@ -3,18 +3,22 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qkdd.config import load
-from qkdd.daemon.status_socket import Answer
+from qkdd.daemon.status_socket import Answer, read_answer
 from qkdd.daemon.zeroise import key_files
 from tests.cli.commands import run
 from tests.daemon.relay_files import relay_file
+
+NO_TEXT = b'{"ok":true,"text":"\xff"}'
 
 
 def said(done: Result) -> dict[str, object]:
@@ -24,7 +28,7 @@ def said(done: Result) -> dict[str, object]:
 
 
 @contextmanager
-def relay_that_says(path: Path, answer: Answer) -> Iterator[None]:
+def relay_that_says(path: Path, answer: bytes) -> Iterator[None]:
     """Somebody at a status socket who has one answer for one question."""
 
     def serve() -> None:
@@ -32,7 +36,7 @@ def relay_that_says(path: Path, answer: Answer) -> Iterator[None]:
         with connection:
             while connection.recv(1024):
                 pass
-            connection.sendall(msgspec.json.encode(answer))
+            connection.sendall(answer)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
@@ -62,11 +66,27 @@ def test_check_gives_each_mistake_and_the_status_of_the_words(tmp_path: Path) ->
 @pytest.mark.parametrize("ok", [True, False])
 def test_reload_gives_the_relays_answer_refused_or_not(tmp_path: Path, ok: bool) -> None:
     config = relay_file(tmp_path)
-    with relay_that_says(tmp_path / "qkdd.sock", Answer(ok=ok, text="2 SAEs")):
+    answer = msgspec.json.encode(Answer(ok=ok, text="2 SAEs"))
+    with relay_that_says(tmp_path / "qkdd.sock", answer):
         done = run("reload", "--json", config)
     assert said(done) == {"taken_over": ok, "text": "2 SAEs"}
     assert done.exit_code == (0 if ok else 1)
     assert done.stderr == ("" if ok else "Error: refused, all stays as it was: 2 SAEs\n")
+
+
+def test_an_answer_that_is_no_text_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    config = relay_file(tmp_path)
+    with relay_that_says(tmp_path / "qkdd.sock", NO_TEXT):
+        done = run("reload", config)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: the relay ended in the middle of its answer: ")
+
+
+@given(st.binary(max_size=60) | st.just(NO_TEXT))
+def test_any_bytes_are_an_answer_or_none(data: bytes) -> None:
+    """Else `qkdd zeroise` would end before it has killed the relay and destroyed its files."""
+    with suppress(msgspec.DecodeError):
+        read_answer(data)
 
 
 def test_reload_of_no_relay_has_no_object(tmp_path: Path) -> None:
