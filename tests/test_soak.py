@@ -55,8 +55,10 @@ def test_only_key_of_the_blocks_asked_for_is_counted(tmp_path: Path) -> None:
     assert key_of(a_log(tmp_path, *blocks), 1, 3) == 1110
 
 
-def sample(at_s: float, rss_mb: float, *, calm: bool = True, n_files: int = 20) -> Sample:
-    return Sample(at_s, "relay-a", 1, rss_mb, 4, n_files, calm)
+def sample(
+    at_s: float, rss_mb: float, *, calm: bool = True, n_files: int = 20, pid: int = 1
+) -> Sample:
+    return Sample(at_s, "relay-a", pid, rss_mb, 4, n_files, calm)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,36 @@ def test_growth_over_the_run_is_a_failure(last_mb: float, last_files: int, n_fai
     growth = growth_of(samples, "relay-a", 90.0)
     assert growth.rss_mb == [100, 500, last_mb]
     assert len(growth.failures) == n_failures
+
+
+@pytest.mark.parametrize(("peak_mb", "n_failures"), [(220, 0), (230, 1)])
+def test_what_waits_behind_a_stall_is_no_leak_but_has_an_end(
+    peak_mb: float, n_failures: int
+) -> None:
+    samples = [sample(at_s, 100) for at_s in range(90)]
+    samples += [sample(20, 150, calm=False), sample(70, peak_mb, calm=False)]
+    growth = growth_of(samples, "relay-a", 90.0)
+    assert growth.peak_mb == [150, 100, peak_mb]
+    assert len(growth.failures) == n_failures
+
+
+@pytest.mark.parametrize(("leak_mb_per_min", "n_failures"), [(0.0, 0), (1.0, 0), (3.0, 3)])
+def test_a_leak_of_every_life_is_found_though_the_thirds_are_alike(
+    leak_mb_per_min: float, n_failures: int
+) -> None:
+    """Three lives of 10 minutes, each as large at its end as the one before it."""
+    samples = [
+        sample(at_s, 100 + leak_mb_per_min * (at_s % 600) / 60, pid=1 + at_s // 600)
+        for at_s in range(1800)
+    ]
+    growth = growth_of(samples, "relay-a", 1800.0)
+    assert len(growth.life_mb) == 3
+    assert len(growth.failures) == n_failures
+
+
+def test_a_short_life_says_nothing_about_growth() -> None:
+    samples = [sample(at_s, 60 + at_s, pid=7) for at_s in range(300)]
+    assert not growth_of(samples, "relay-a", 3600.0).life_mb
 
 
 def test_files_of_a_bad_day_are_not_taken_for_growth() -> None:

@@ -1,5 +1,6 @@
 """What must hold of the whole run: accounts, keys, logs, and what the processes took."""
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,14 @@ from tests.whole.agreement import stores_agree
 from tests.whole.memory_scan import traces
 
 MOST_GROWTH = 1.1
-"""Of the highest memory of the run's last third over that of the first."""
+"""Of calm memory: a third of the run over the first, and the second half of a life over the first.
+
+A leak stays when the bad day is over. What a day takes while tags wait behind a stall does not,
+and its highest value is one stall's, so it has a limit of its own."""
+MOST_PEAK_GROWTH = 1.5
+"""Of the highest memory of the run's last third over that of the first: a queue without an end."""
+WARM_S, LONG_LIFE_S = 120.0, 360.0
+"""A process fills its buffers first; only one this old says something about growth in a life."""
 MORE_FILES, MORE_THREADS = 3, 3
 """In calm moments: a worker thread or a connection more or less is by chance."""
 SETTLE_S = 15.0
@@ -32,10 +40,14 @@ FORGET_WITHIN_S = 1.0
 
 @dataclass
 class Growth:
-    """One process over the run: highest memory of each third, files and threads when calm."""
+    """One process over the run, by thirds; all but ``peak_mb`` when calm."""
 
     name: str
     rss_mb: list[float]
+    """The median."""
+    peak_mb: list[float]
+    life_mb: list[tuple[float, float]]
+    """Of every long life: the medians of its first and its second half."""
     n_files: list[int]
     n_threads: list[int]
     n_lives: int
@@ -45,6 +57,13 @@ class Growth:
         found = []
         if self.rss_mb[2] > MOST_GROWTH * self.rss_mb[0]:
             found.append(f"{self.name}: memory {self.rss_mb[0]:.0f} -> {self.rss_mb[2]:.0f} MB")
+        if self.peak_mb[2] > MOST_PEAK_GROWTH * self.peak_mb[0]:
+            found.append(f"{self.name}: peaks {self.peak_mb[0]:.0f} -> {self.peak_mb[2]:.0f} MB")
+        found += [
+            f"{self.name}: memory {early:.0f} -> {late:.0f} MB in one life"
+            for early, late in self.life_mb
+            if late > MOST_GROWTH * early
+        ]
         if self.n_files[2] > self.n_files[0] + MORE_FILES:
             found.append(f"{self.name}: open files {self.n_files[0]} -> {self.n_files[2]}")
         if self.n_threads[2] > self.n_threads[0] + MORE_THREADS:
@@ -72,11 +91,32 @@ def growth_of(samples: Iterable[Sample], name: str, length_s: float) -> Growth:
     calm = [[one for one in third if one.calm] for third in thirds]
     return Growth(
         name=name,
-        rss_mb=[max((one.rss_mb for one in third), default=0.0) for third in thirds],
+        rss_mb=[_median(third) for third in calm],
+        peak_mb=[max((one.rss_mb for one in third), default=0.0) for third in thirds],
+        life_mb=_lives(own),
         n_files=[max((one.n_files for one in third), default=0) for third in calm],
         n_threads=[max((one.n_threads for one in third), default=0) for third in calm],
         n_lives=len({one.pid for one in own}),
     )
+
+
+def _median(samples: list[Sample]) -> float:
+    return statistics.median([one.rss_mb for one in samples]) if samples else 0.0
+
+
+def _lives(samples: list[Sample]) -> list[tuple[float, float]]:
+    found = []
+    for pid in dict.fromkeys(one.pid for one in samples):
+        life = [one for one in samples if one.pid == pid]
+        born_s, died_s = life[0].at_s + WARM_S, life[-1].at_s
+        if died_s - life[0].at_s >= LONG_LIFE_S:
+            middle_s = (born_s + died_s) / 2
+            warm = [one for one in life if one.calm and one.at_s >= born_s]
+            early = [one for one in warm if one.at_s < middle_s]
+            late = [one for one in warm if one.at_s >= middle_s]
+            if early and late:
+                found.append((_median(early), _median(late)))
+    return found
 
 
 async def judge(scene: Scene) -> Verdict:
