@@ -19,6 +19,23 @@ static inline uint8_t resent(uint8_t state, uint32_t draw) {
     return (uint8_t)((state & ~3) | basis | draw >> 31);
 }
 
+/* clicks_split where nothing is attacked, without a branch. */
+static int64_t split_quiet(const int64_t *pulse, const uint8_t *state, const uint64_t *word,
+                           int64_t n, const uint64_t *rungs, int64_t *out_pulse,
+                           uint8_t *out_detector) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t dart = word[i] & 0xffffffffu;
+        const uint64_t *rung = rungs + 4 * (state[i] & 15);
+        int detector =
+            (dart >= rung[0]) + (dart >= rung[1]) + (dart >= rung[2]) + (dart >= rung[3]);
+        out_pulse[kept] = pulse[i];
+        out_detector[kept] = (uint8_t)detector;
+        kept += detector < 4;
+    }
+    return kept;
+}
+
 /* Thin candidates and choose their detectors; returns how many clicks are left.
  *
  * rungs[16][4]: for each state the rising ends, in 1/2^32, of the ranges of the lower half of a
@@ -33,6 +50,8 @@ int64_t clicks_split(const int64_t *pulse, const uint8_t *state, const uint64_t 
                      const uint64_t *rungs, const uint32_t *eve, uint32_t attacked_below, int how,
                      const uint64_t *her_rungs, int64_t *spent, int64_t *out_pulse,
                      uint8_t *out_detector) {
+    if (!eve)
+        return split_quiet(pulse, state, word, n, rungs, out_pulse, out_detector);
     int64_t kept = 0;
     uint32_t draw = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -75,7 +94,8 @@ void clicks_stamp(const int64_t *pulse, const uint8_t *detector, const uint64_t 
     for (int64_t i = 0; i < n; i++) {
         uint32_t bin = (uint32_t)(word[i] >> 54);
         uint32_t dart = (uint32_t)(word[i] >> 32) & 0x3fffffu;
-        bin = dart < own_below[bin] ? bin : alias[bin];
+        uint32_t other = alias[bin]; /* read in any case: half of the bins would be a wrong guess */
+        bin = dart < own_below[bin] ? bin : other;
         double place = (double)bin + (double)(int64_t)(word[i] & 0xffffffffu) * 0x1p-32;
         double jitter = (place * 0x1p-6 - 8.0) * sigma_ps;
         double time = (double)pulse[i] * period_ps + origin_ps;

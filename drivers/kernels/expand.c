@@ -82,25 +82,29 @@ AES_TARGET static inline void eight(const __m128i rk[ROUNDS + 1], const int64_t 
     }
 }
 
-/* States of sixteen indices, two in each register. */
+/* States of sixteen indices, two in each register: 0 and 2 of four in one, 1 and 3 in the next. */
 VAES_TARGET static inline void sixteen(const __m256i rk[ROUNDS + 1], const int64_t *index,
                                        uint32_t key_end, uint32_t signal_end, uint32_t weak_end,
                                        uint8_t *state) {
+    const __m256i zero = _mm256_setzero_si256();
     __m256i block[LANES];
-    uint32_t words[2 * LANES][4];
-    for (int lane = 0; lane < LANES; lane++) {
-        const int64_t *two = index + 2 * lane;
-        block[lane] = _mm256_set_epi64x(0, two[1] >> 2, 0, two[0] >> 2);
-        block[lane] = _mm256_xor_si256(block[lane], rk[0]);
+    uint32_t words[LANES][8], word[2 * LANES];
+    for (int lane = 0; lane < LANES; lane += 2) {
+        __m256i four = _mm256_loadu_si256((const __m256i *)(index + 2 * lane));
+        four = _mm256_srli_epi64(four, 2);
+        block[lane] = _mm256_xor_si256(_mm256_unpacklo_epi64(four, zero), rk[0]);
+        block[lane + 1] = _mm256_xor_si256(_mm256_unpackhi_epi64(four, zero), rk[0]);
     }
     for (int round = 1; round < ROUNDS; round++)
         for (int lane = 0; lane < LANES; lane++)
             block[lane] = _mm256_aesenc_epi128(block[lane], rk[round]);
     for (int lane = 0; lane < LANES; lane++)
-        _mm256_storeu_si256((__m256i *)words[2 * lane],
+        _mm256_storeu_si256((__m256i *)words[lane],
                             _mm256_aesenclast_epi128(block[lane], rk[ROUNDS]));
-    for (int lane = 0; lane < 2 * LANES; lane++)
-        state[lane] = choose(words[lane][index[lane] & 3], key_end, signal_end, weak_end);
+    for (int i = 0; i < 2 * LANES; i++)
+        word[i] = words[i / 4 * 2 + (i & 1)][(i & 2) * 2 + (index[i] & 3)];
+    for (int i = 0; i < 2 * LANES; i++)
+        state[i] = choose(word[i], key_end, signal_end, weak_end);
 }
 
 AES_TARGET static void narrow(const __m128i rk[ROUNDS + 1], const int64_t *index, int64_t n,
