@@ -1,4 +1,4 @@
-/* Choices of the state encoder at sparse pulse indices (docs/encoder-protocol.md).
+/* Choices of the state encoder at sparse pulse indices (docs/encoder-protocol.md), and dice.
  *
  * AES-256 by AES-NI, eight registers in flight: one block costs 14 rounds of 3 to 4 cycles of
  * latency, which independent blocks hide. With VAES a register holds two blocks. Where the CPU has
@@ -149,8 +149,59 @@ AES_TARGET void expand_states(int wide, const uint8_t *seed, const int64_t *inde
     __asm__ volatile("" : : "r"(rk) : "memory"); /* keeps the wipe of the round keys */
 }
 
+/* The dice: blocks `first`, `first` + 1, ... of AES-256 in counter mode, two words each. */
+AES_TARGET static int64_t dice_narrow(const __m128i rk[ROUNDS + 1], uint64_t first, int64_t i,
+                                      int64_t n_blocks, int lanes, uint64_t *word) {
+    for (; i + lanes <= n_blocks; i += lanes) {
+        __m128i block[LANES];
+        for (int lane = 0; lane < lanes; lane++)
+            block[lane] = _mm_xor_si128(_mm_cvtsi64_si128((int64_t)(first + i + lane)), rk[0]);
+        for (int round = 1; round < ROUNDS; round++)
+            for (int lane = 0; lane < lanes; lane++)
+                block[lane] = _mm_aesenc_si128(block[lane], rk[round]);
+        for (int lane = 0; lane < lanes; lane++)
+            _mm_storeu_si128((__m128i *)(word + 2 * (i + lane)),
+                             _mm_aesenclast_si128(block[lane], rk[ROUNDS]));
+    }
+    return i;
+}
+
+VAES_TARGET static int64_t dice_wide(const __m128i rk[ROUNDS + 1], uint64_t first,
+                                     int64_t n_blocks, uint64_t *word) {
+    const __m256i two = _mm256_set_epi64x(0, 2, 0, 2);
+    __m256i counter = _mm256_set_epi64x(0, (int64_t)(first + 1), 0, (int64_t)first);
+    __m256i twice[ROUNDS + 1];
+    int64_t i = 0;
+    for (int round = 0; round <= ROUNDS; round++)
+        twice[round] = _mm256_broadcastsi128_si256(rk[round]);
+    for (; i + 2 * LANES <= n_blocks; i += 2 * LANES) {
+        __m256i block[LANES];
+        for (int lane = 0; lane < LANES; lane++) {
+            block[lane] = _mm256_xor_si256(counter, twice[0]);
+            counter = _mm256_add_epi64(counter, two);
+        }
+        for (int round = 1; round < ROUNDS; round++)
+            for (int lane = 0; lane < LANES; lane++)
+                block[lane] = _mm256_aesenc_epi128(block[lane], twice[round]);
+        for (int lane = 0; lane < LANES; lane++)
+            _mm256_storeu_si256((__m256i *)(word + 2 * i + 4 * lane),
+                                _mm256_aesenclast_epi128(block[lane], twice[ROUNDS]));
+    }
+    return i;
+}
+
+AES_TARGET void expand_dice(int wide, const uint8_t *key, uint64_t first, int64_t n_blocks,
+                            uint64_t *word) {
+    __m128i rk[ROUNDS + 1];
+    round_keys(key, rk);
+    int64_t i = wide ? dice_wide(rk, first, n_blocks, word) : 0;
+    i = dice_narrow(rk, first, i, n_blocks, LANES, word);
+    dice_narrow(rk, first, i, n_blocks, 1, word);
+}
+
 #else
 
+void expand_dice(int wide, const uint8_t *key, uint64_t first, int64_t n_blocks, uint64_t *word) {}
 int expand_supported(int wide) { return 0; }
 void expand_states(int wide, const uint8_t *seed, const int64_t *index, int64_t n, uint32_t key_end,
                    uint32_t signal_end, uint32_t weak_end, uint8_t *state) {}

@@ -96,6 +96,29 @@ def expand_states(
     return states
 
 
+def dice(key: bytes, *, first: int, n_blocks: int) -> npt.NDArray[np.uint64]:
+    """Throws of a simulator: blocks from ``first`` on of AES-256 in counter mode, two words each.
+
+    Many blocks are under way at once, so that a word costs less than one of a generator that makes
+    them one after the other. ``key`` has 32 bytes, ``first`` is below 2**63.
+    """
+    if len(key) != 32:
+        raise ValueError(f"a key of dice has 32 bytes, not {len(key)}")
+    if backend() == "numpy":
+        counters = np.zeros((n_blocks, 2), "<u8")
+        counters[:, 0] = np.arange(first, first + n_blocks)
+        return np.frombuffer(_encrypted(key, counters), "<u8").astype(np.uint64)
+    words = np.empty(2 * n_blocks, np.uint64)
+    _lib.expand_dice(
+        backend() == "vaes",
+        _ffi.from_buffer("uint8_t[]", key),
+        first,
+        n_blocks,
+        _ffi.from_buffer("uint64_t[]", words, require_writable=True),
+    )
+    return words
+
+
 def _twin(
     seed: bytes | bytearray,
     indices: npt.NDArray[np.int64],
@@ -105,9 +128,7 @@ def _twin(
 ) -> npt.NDArray[np.uint8]:
     counters = np.zeros((indices.size, 2), "<u8")
     counters[:, 0] = indices >> 2
-    # ECB is the definition here: the counters are explicit, and each block is asked for alone
-    encryptor = Cipher(algorithms.AES(seed), modes.ECB()).encryptor()  # noqa: S305
-    blocks = np.frombuffer(encryptor.update(counters.tobytes()), "<u4").reshape(-1, 4)
+    blocks = np.frombuffer(_encrypted(seed, counters), "<u4").reshape(-1, 4)
     words = blocks[np.arange(indices.size), indices & 3]
     basis = (words >> 1 & 0x7FFF) >= key_end
     high = words >> 16
@@ -116,3 +137,9 @@ def _twin(
     states |= basis.astype(np.uint8) << 1
     states |= intensity << 2
     return states
+
+
+def _encrypted(key: bytes | bytearray, counters: npt.NDArray[np.uint64]) -> bytes:
+    """ECB is the definition here: the counters are explicit, and each block is asked for alone."""
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+    return encryptor.update(counters.tobytes())

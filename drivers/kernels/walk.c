@@ -1,8 +1,7 @@
 /* A stretch of pulses from the dice to clicks, in pieces that stay in the processor's cache.
  *
- * The steps are kernels of their own modules and come as pointers, and so does the caller's
- * generator of random words. The order in which words are taken is part of the result: the NumPy
- * twin takes the same.
+ * The steps are kernels of their own modules and come as pointers, and so do the dice, two words a
+ * block. The order in which blocks are taken is part of the result: the NumPy twin takes the same.
  */
 #include <stdint.h>
 #include <stddef.h>
@@ -17,8 +16,8 @@ typedef struct {
 } walk_segment;
 
 typedef struct {
-    uint64_t (*next)(void *);
-    void *generator;
+    void (*dice)(int, const uint8_t *, uint64_t, int64_t, uint64_t *);
+    const uint8_t *dice_key;
     int64_t (*place)(int, const uint64_t *, int64_t, double *, double, int64_t, int64_t *);
     void (*expand)(int, const uint8_t *, const int64_t *, int64_t, uint32_t, uint32_t, uint32_t,
                    uint8_t *);
@@ -45,6 +44,7 @@ typedef struct {
 typedef struct {
     double at; /* place of the next candidate, in means */
     uint64_t pending; /* its word */
+    uint64_t n_thrown; /* blocks of the dice so far */
 } walk_point;
 
 typedef struct {
@@ -52,11 +52,19 @@ typedef struct {
     uint32_t draw;
 } last_draw;
 
+/* Throw n words; of an odd number the last block's second word is left out. */
+static void throw(const walk_tools *tools, int expand_wide, walk_point *point, int64_t n,
+                  uint64_t *word) {
+    int64_t n_blocks = (n + 1) / 2;
+    tools->dice(expand_wide, tools->dice_key, point->n_thrown, n_blocks, word);
+    point->n_thrown += (uint64_t)n_blocks;
+}
+
 /* The eavesdropper's draws; events of a pulse that the last piece began have its first one's. */
-static void draw_eve(const walk_tools *tools, const int64_t *pulse, int64_t n, last_draw *last,
+static void draw_eve(const uint64_t *dice, const int64_t *pulse, int64_t n, last_draw *last,
                      uint32_t *eve) {
     for (int64_t j = 0; j < n; j++)
-        eve[j] = (uint32_t)(tools->next(tools->generator) >> 32);
+        eve[j] = (uint32_t)(dice[j] >> 32);
     if (n && pulse[0] == last->pulse)
         eve[0] = last->draw;
     for (int64_t j = 0; j < n; j++)
@@ -78,8 +86,7 @@ int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide
     int64_t kept = 0, spent = -1;
     while (point->at < end && room - kept >= PIECE) {
         word[0] = point->pending;
-        for (int64_t j = 1; j <= PIECE; j++)
-            word[j] = tools->next(tools->generator);
+        throw(tools, expand_wide, point, PIECE, word + 1);
         int64_t n = tools->place(place_variant, word, PIECE + 1, &point->at,
                                  line->per_pulse, line->n_pulses, pulse);
         point->pending = word[n];
@@ -91,13 +98,14 @@ int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide
             tools->expand(expand_wide, segment->seed, other + i, j - i, segment->key_end,
                           segment->signal_end, segment->weak_end, state + i);
         }
-        if (line->attacked_below)
-            draw_eve(tools, pulse, n, &hers, eve);
+        if (line->attacked_below) {
+            throw(tools, expand_wide, point, n, dice);
+            draw_eve(dice, pulse, n, &hers, eve);
+        }
         int64_t m = tools->split(pulse, state, word, n, line->rungs,
                                  line->attacked_below ? eve : NULL, line->attacked_below, line->how,
                                  line->her_rungs, &spent, other, detector);
-        for (int64_t j = 0; j < m; j++)
-            dice[j] = tools->next(tools->generator);
+        throw(tools, expand_wide, point, m, dice);
         tools->stamp(other, detector, dice, m, line->period_ps, line->origin_ps,
                      line->her_shift_ps, line->sigma_ps, tools->own_below, tools->alias, key + kept);
         kept += m;

@@ -5,8 +5,8 @@ typedef struct {
     uint32_t key_end, signal_end, weak_end;
 } walk_segment;
 typedef struct {
-    uint64_t (*next)(void *);
-    void *generator;
+    void (*dice)(int, const uint8_t *, uint64_t, int64_t, uint64_t *);
+    const uint8_t *dice_key;
     int64_t (*place)(int, const uint64_t *, int64_t, double *, double, int64_t, int64_t *);
     void (*expand)(int, const uint8_t *, const int64_t *, int64_t, uint32_t, uint32_t, uint32_t,
                    uint8_t *);
@@ -31,6 +31,7 @@ typedef struct {
 typedef struct {
     double at;
     uint64_t pending;
+    uint64_t n_thrown;
 } walk_point;
 int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide,
                      const walk_line *line, const walk_segment *segment, walk_point *point,

@@ -92,12 +92,13 @@ class Walker:
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._throw = rng.bit_generator.random_raw
-        self._pending = int(self._throw())
+        self._dice_key = rng.bytes(32)  # must live as long as the tools point to it
+        self._n_thrown = 0
+        """Blocks of the dice; two words are one."""
+        self._pending = int(self._throw(1)[0])
         """Word of the next candidate; its upper half has been used for the gap before."""
         self._at = arrivals.first_gap(self._pending)
-        self._rng = rng  # its state must live as long as the tools point to it
-        self._tools = None if _lib is None else _tools(rng)
+        self._tools = None if _lib is None else _tools(self._dice_key)
 
     def walk(self, line: Line, segments: Sequence[Segment]) -> Ints:
         """Keys of the clicks of a line, ``time_ps << 2 | detector``, in the order of their pulses.
@@ -129,7 +130,7 @@ class Walker:
             hers = (eve.attacked_below, eve.how, her_rungs, eve.shift_ps)
         c_line = _ffi.new("walk_line *", (*light, *times, *hers))
         c_table = _ffi.new("walk_segment[]", table)
-        point = _ffi.new("walk_point *", (self._at, self._pending))
+        point = _ffi.new("walk_point *", (self._at, self._pending, self._n_thrown))
         parts: list[Ints] = []
         while point.at < end or not parts:
             left = max(0.0, end - point.at)
@@ -146,8 +147,15 @@ class Walker:
                 keys.size,
             )
             parts.append(keys[:n])
-        self._at, self._pending = point.at, point.pending
+        self._at, self._pending, self._n_thrown = point.at, point.pending, point.n_thrown
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _throw(self, n: int) -> npt.NDArray[np.uint64]:
+        """Throw ``n`` words; of an odd number the last block's second word is left out."""
+        n_blocks = (n + 1) // 2
+        words = expand.dice(self._dice_key, first=self._n_thrown, n_blocks=n_blocks)
+        self._n_thrown += n_blocks
+        return words[:n]
 
     def _twin(self, line: Line, segments: Sequence[Segment]) -> Ints:
         end = line.per_pulse * line.n_pulses
@@ -213,20 +221,20 @@ def weak_end(segment: Segment) -> int:
     return segment.signal_threshold + segment.weak_threshold
 
 
-def _tools(rng: np.random.Generator) -> object:
-    """The other kernels and the generator, as addresses that walk.c calls."""
+def _tools(dice_key: bytes) -> object:
+    """The other kernels and the key of the dice, as addresses that walk.c calls."""
     tools = _ffi.new("walk_tools *")
-    generator = rng.bit_generator.cffi
     kernels = {
+        "dice": (_expand, "expand_dice"),
         "place": (_arrivals, "arrivals_place"),
         "expand": (_expand, "expand_states"),
         "split": (_clicks, "clicks_split"),
         "stamp": (_clicks, "clicks_stamp"),
     }
-    pointers = {name: of.ffi.addressof(of.lib, full) for name, (of, full) in kernels.items()}
-    for name, pointer in (pointers | {"next": generator.next_uint64}).items():
+    for name, (of, full) in kernels.items():
+        pointer = of.ffi.addressof(of.lib, full)
         setattr(tools, name, _ffi.cast(_ffi.typeof(getattr(tools, name)), pointer))
-    tools.generator = _ffi.cast("void *", generator.state_address)
+    tools.dice_key = _ffi.from_buffer("uint8_t[]", dice_key)
     tools.own_below = _ffi.from_buffer("uint32_t[]", OWN_BELOW)
     tools.alias = _ffi.from_buffer("uint16_t[]", ALIAS)
     return tools

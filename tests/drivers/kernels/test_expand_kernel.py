@@ -64,6 +64,19 @@ def test_states_of_the_first_pulses_never_change(served_by: str) -> None:
     assert hashlib.sha256(states.tobytes()).hexdigest() == golden
 
 
+@pytest.mark.parametrize(("first", "n_blocks"), [(0, 0), (3, 1), (2**32 - 20, 53), (2**62, 16)])
+def test_dice_are_blocks_in_counter_mode(served_by: str, first: int, n_blocks: int) -> None:
+    aes = Cipher(algorithms.AES(SEED), modes.ECB()).encryptor()
+    counters = b"".join(n.to_bytes(16, "little") for n in range(first, first + n_blocks))
+    words = expand.dice(SEED, first=first, n_blocks=n_blocks)
+    assert words.astype("<u8").tobytes() == aes.update(counters)
+
+
+def test_a_key_of_dice_has_32_bytes(served_by: str) -> None:
+    with pytest.raises(ValueError, match="not 31"):
+        expand.dice(SEED[:31], first=0, n_blocks=1)
+
+
 @pytest.mark.parametrize("signal_first", [False, True])
 def test_a_word_that_meets_a_threshold_is_above_it(served_by: str, signal_first: bool) -> None:
     for i in range(24):
