@@ -13,7 +13,14 @@ except ImportError:  # no compiler where this was installed: the twin serves
 TICK_PS = 2000
 WRAP_TICKS = 1 << 27
 
-_VARIANTS: tuple[str, ...] = ("numpy",) if _native is None else ("c", "numpy")
+
+def _built() -> tuple[str, ...]:
+    if _native is None:
+        return ()
+    return tuple(one for one in ("avx2", "c") if _native.lib.tdc1_supported(one.encode("ascii")))
+
+
+_VARIANTS = (*_built(), "numpy")
 _backend = _VARIANTS[0]
 
 _TAGS = np.array([bin(p).count("1") if p < 16 else 0 for p in range(32)], np.uint8)
@@ -38,7 +45,7 @@ class Decoded:
 
 
 def backend() -> str:
-    """Return the variant in use: ``c`` or ``numpy``."""
+    """Return the variant in use: ``avx2``, ``c`` or ``numpy``."""
     return _backend
 
 
@@ -73,9 +80,9 @@ def decode(data: npt.NDArray[np.uint8], last_tick: int) -> Decoded:
     """
     if data.size % 4 or data.dtype != np.uint8 or not data.flags.c_contiguous:
         raise ValueError(f"{data.size} items of {data.dtype} are no whole words of bytes")
-    if _backend == "c":
-        return _decode_c(data, last_tick)
-    return _decode_numpy(data, last_tick)
+    if _backend == "numpy":
+        return _decode_numpy(data, last_tick)
+    return _decode_c(data, last_tick)
 
 
 def _decode_c(data: npt.NDArray[np.uint8], last_tick: int) -> Decoded:
@@ -87,6 +94,7 @@ def _decode_c(data: npt.NDArray[np.uint8], last_tick: int) -> Decoded:
     channels = np.empty(n_tags, np.uint8)
     state = ffi.new("int64_t[3]", [last_tick, 0, 0])
     lib.tdc1_decode(
+        _backend.encode("ascii"),
         source,
         n_words,
         state,

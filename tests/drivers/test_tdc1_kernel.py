@@ -66,6 +66,29 @@ def test_every_variant_equals_its_twin(variant, words, last_tick):
 
 
 @pytest.mark.parametrize("variant", tdc1.variants())
+@given(
+    events=st.lists(
+        st.tuples(st.integers(1, 90), st.sampled_from([1, 2, 4, 8] * 8 + [0, 3, 15, 16, 17])),
+        max_size=120,
+    ),
+    tick_bits=st.integers(0, 26),
+    before_wrap=st.integers(0, 4000),
+)
+def test_rows_of_single_inputs_equal_the_twin_across_wraps_and_other_words(
+    variant, events, tick_bits, before_wrap
+):
+    last_tick = (3 << 27) - before_wrap
+    ticks = last_tick + np.cumsum([step << tick_bits for step, _ in events], dtype=np.int64)
+    words = ticks << 5 | np.array([pattern for _, pattern in events], np.int64)
+    data = (words & 0xFFFFFFFF).astype("<u4").tobytes()
+    ours, twin = decode(variant, data, last_tick), decode(TWIN, data, last_tick)
+    np.testing.assert_array_equal(ours.times_ps, twin.times_ps)
+    np.testing.assert_array_equal(ours.channels, twin.channels)
+    assert (ours.last_tick, ours.longest_step) == (twin.last_tick, twin.longest_step)
+    assert ours.n_hollow == twin.n_hollow
+
+
+@pytest.mark.parametrize("variant", tdc1.variants())
 def test_half_a_word_is_the_callers_fault(variant):
     with pytest.raises(ValueError, match="no whole words"):
         decode(variant, b"\0\0\0\0\0")
