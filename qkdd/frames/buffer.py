@@ -32,6 +32,8 @@ class TagBuffer:
     def append(self, times_ps: npt.NDArray[np.int64], detectors: npt.NDArray[np.uint8]) -> None:
         """Add events behind; the caller keeps the whole below ``MAX_TAGS``."""
         n_tags = len(self) + times_ps.size
+        if self._start > len(self):  # little to move, and the arrays stay in the cache
+            self._move(self._times_ps.size)
         if self._stop + times_ps.size > self._times_ps.size:
             self._move(max(self._times_ps.size, 1 << (2 * n_tags - 1).bit_length()))
         self._times_ps[self._stop : self._stop + times_ps.size] = times_ps
@@ -58,8 +60,8 @@ class TagBuffer:
         size = len(self)
         if capacity == self._times_ps.size:
             self._times_ps[:size], self._detectors[:size] = self.times_ps, self.detectors
-            self._times_ps[size:].fill(0)
-            self._detectors[size:].fill(0)
+            self._times_ps[size : self._stop].fill(0)
+            self._detectors[size : self._stop].fill(0)
             self._start, self._stop = 0, size
             return
         times_ps = np.empty(capacity, np.int64)

@@ -15,7 +15,7 @@ from qkdd.frames.hunter import Found, Hunter
 from qkdd.frames.settings import FrameSettings, check_light
 from qkdd.frames.start import CalibrationStates
 from qkdd.frames.tracker import Tracker
-from qkdd.kernels.assign import NO_DETECTOR, detectors_of
+from qkdd.kernels.assign import NO_DETECTOR, detectors_of, in_order
 
 INLINE_TAGS = 1 << 16
 """More than a tagger's pause brings. To take them up while a run is tracked takes some 3 ms."""
@@ -115,7 +115,7 @@ class LightReceiver:
             first_ps, last_ps = int(tags.times_ps[0]), int(tags.times_ps[-1])
             if told_ps is not None and first_ps < told_ps:
                 raise ValueError(f"tag at {first_ps} ps, but all before {told_ps} ps were told")
-            if np.any(tags.times_ps[1:] < tags.times_ps[:-1]):
+            if not in_order(tags.times_ps):
                 raise ValueError(f"tags until {last_ps} ps are not in time order")
             told_ps = last_ps
         self._reported_ps = tags.until_ps if told_ps is None else max(told_ps, tags.until_ps)

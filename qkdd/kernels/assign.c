@@ -5,6 +5,7 @@
  */
 
 #include <stdint.h>
+#include <string.h>
 
 enum { LAST_PS, N_STARTED, N_NEAR, SUM_RESIDUAL_PS, N_OUT_OF_GATE, N_DEAD, N_KEPT };
 
@@ -66,28 +67,66 @@ int64_t assign_window(
     return i;
 }
 
+/* --- eight bytes in a word --- */
+
+static const uint64_t ONES = 0x0101010101010101u;
+
+static inline uint64_t eight_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
 /* detector_of has 256 places. Returns how many channels have `none` there. */
 int64_t assign_detectors(const uint8_t *channels, int64_t n, const uint8_t *detector_of, uint8_t none,
                          uint8_t *detectors)
 {
-    int64_t n_none = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint8_t detector = detector_of[channels[i]];
-        detectors[i] = detector;
-        n_none += detector == none;
+    int64_t n_none = 0, i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const uint64_t eight = eight_at(channels + i);
+        uint64_t found = 0;
+        for (int at = 0; at < 64; at += 8)
+            found |= (uint64_t)detector_of[eight >> at & 255] << at;
+        memcpy(detectors + i, &found, sizeof found);
+        const uint64_t other = found ^ none * ONES; /* 0 where there is none */
+        if ((other - ONES) & ~other & ONES << 7)
+            for (int j = 0; j < 8; j++)
+                n_none += detectors[i + j] == none;
+    }
+    for (; i < n; i++) {
+        detectors[i] = detector_of[channels[i]];
+        n_none += detectors[i] == none;
     }
     return n_none;
+}
+
+/* How often a time is smaller than the one before. */
+int64_t assign_falls(const int64_t *times_ps, int64_t n)
+{
+    int64_t n_falls = 0;
+    for (int64_t i = 1; i < n; i++)
+        n_falls += times_ps[i] < times_ps[i - 1];
+    return n_falls;
 }
 
 /* The detector of each mask with one bit; the places of the others, whose number is returned. */
 int64_t assign_single(const uint8_t *masks, int64_t n, uint8_t *detectors, int64_t *several)
 {
     int64_t n_several = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint8_t mask = masks[i];
-        detectors[i] = (uint8_t)((mask >> 1 & 1) | (mask >> 2 & 1) << 1 | (mask >> 3 & 1) * 3);
-        several[n_several] = i;
-        n_several += (mask & (mask - 1)) != 0;
+    for (int64_t i = 0; i < n; i += 8) {
+        const int64_t here = n - i < 8 ? n - i : 8;
+        uint64_t eight = ONES;
+        memcpy(&eight, masks + i, here == 8 ? 8 : (size_t)here);
+        const uint64_t one = eight >> 1 & ONES, two = eight >> 2 & ONES, three = eight >> 3 & ONES;
+        const uint64_t found = one | two << 1 | three * 3;
+        memcpy(detectors + i, &found, here == 8 ? 8 : (size_t)here);
+        const uint64_t none = eight & ONES;
+        if ((none & (one | two | three)) | (one & (two | three)) | (two & three))
+            for (int64_t j = i; j < i + here; j++) {
+                several[n_several] = j;
+                n_several += (masks[j] & (masks[j] - 1)) != 0;
+            }
     }
     return n_several;
 }

@@ -5,4 +5,5 @@ int64_t assign_window(
     uint32_t *slots, uint8_t *masks, int64_t *sums);
 int64_t assign_detectors(const uint8_t *channels, int64_t n, const uint8_t *detector_of, uint8_t none,
                          uint8_t *detectors);
+int64_t assign_falls(const int64_t *times_ps, int64_t n);
 int64_t assign_single(const uint8_t *masks, int64_t n, uint8_t *detectors, int64_t *several);

@@ -231,6 +231,14 @@ def detectors_of(
     return detectors, n_none
 
 
+def in_order(times_ps: npt.NDArray[np.int64]) -> bool:
+    """Tell whether (n,) times do not fall."""
+    if backend() == "numpy":
+        return not np.any(times_ps[1:] < times_ps[:-1])
+    times = ffi.from_buffer("int64_t[]", np.ascontiguousarray(times_ps))
+    return lib.assign_falls(times, times_ps.size) == 0
+
+
 def single_detectors(
     masks: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

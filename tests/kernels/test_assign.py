@@ -173,3 +173,12 @@ def test_variants_find_the_single_detectors_and_the_same_larger_sets(masks: list
         for mask, detector in zip(masks, detectors.tolist(), strict=True):
             assert detector == singles.get(mask, detector)
     kernel.force(None)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), st.booleans())
+def test_variants_tell_alike_whether_times_fall(times: list[int], rise: bool) -> None:
+    times = sorted(times) if rise else times
+    for name in BACKENDS:
+        kernel.force(name)
+        assert kernel.in_order(np.array(times, np.int64)) == (times == sorted(times))
+    kernel.force(None)
