@@ -21,28 +21,34 @@ try:
 except ImportError:  # no compiler when this was installed: the twin serves
     ffi = lib = None
 
-Backend: TypeAlias = Literal["native", "numpy"]
+Backend: TypeAlias = Literal["avx2", "native", "numpy"]
 
 MAX_WINDOW_SLOTS = 1 << 32
 NEVER_PS = -(1 << 62)
 """A ``last_ps`` that blinds nothing."""
 NO_DETECTOR = 255
 
+
+def backends() -> tuple[Backend, ...]:
+    """Return what runs on this machine, best first; the twin always does."""
+    built: tuple[Backend, ...] = ("avx2", "native") if lib is not None else ()
+    return (*(name for name in built if lib.assign_supported(name.encode("ascii"))), "numpy")
+
+
+_best = backends()[0]
 _forced: Backend | None = None
 
 
 def backend() -> Backend:
     """Name the variant that serves."""
-    if _forced is not None:
-        return _forced
-    return "numpy" if lib is None else "native"
+    return _best if _forced is None else _forced
 
 
 def force(name: Backend | None) -> None:
     """Make one variant serve, or let the best one serve again (None)."""
     global _forced
-    if name == "native" and lib is None:
-        raise RuntimeError("the native kernel 'assign' is not built here")
+    if name is not None and name not in backends():
+        raise RuntimeError(f"the variant {name!r} of the kernel 'assign' does not run here")
     _forced = name
 
 
@@ -142,6 +148,7 @@ def _native(
     sums = np.zeros(7, np.int64)
     sums[0] = last_ps
     n_tags = lib.assign_window(
+        backend().encode("ascii"),
         ffi.from_buffer("int64_t[]", times_ps),
         ffi.from_buffer("uint8_t[]", detectors),
         times_ps.size,
@@ -236,7 +243,8 @@ def in_order(times_ps: npt.NDArray[np.int64]) -> bool:
     if backend() == "numpy":
         return not np.any(times_ps[1:] < times_ps[:-1])
     times = ffi.from_buffer("int64_t[]", np.ascontiguousarray(times_ps))
-    return lib.assign_falls(times, times_ps.size) == 0
+    n_falls: int = lib.assign_falls(times, times_ps.size)
+    return n_falls == 0
 
 
 def single_detectors(
