@@ -80,7 +80,7 @@ class Opener:
         self._key.load(key)
         self._has_pad = True
 
-    def open(self, kind: int, payload: bytes, tag: bytes) -> None:
+    def open(self, kind: int, payload: bytes | memoryview, tag: bytes) -> None:
         """Return if the next frame is exactly this one; only then may it be parsed.
 
         Raises

@@ -69,7 +69,7 @@ class TagKey:
         view[len(view) - len(fresh) :] = fresh.reveal()
         fresh.wipe()
 
-    def hash(self, header: bytes, payload: bytes) -> Poly1305:
+    def hash(self, header: bytes, payload: bytes | memoryview) -> Poly1305:
         # cryptography reads the key from the buffer in place and copies it into OpenSSL's context.
         poly = Poly1305(self._key.reveal())
         poly.update(header)

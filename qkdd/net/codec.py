@@ -106,7 +106,7 @@ def join_batch(encoded: Sequence[bytes]) -> bytes:
     return batch
 
 
-def decode_batch(payload: bytes) -> list[msgspec.Struct]:
+def decode_batch(payload: bytes | memoryview) -> list[msgspec.Struct]:
     """Read a batch; every message has the types and ranges of its class.
 
     Raises

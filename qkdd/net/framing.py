@@ -7,6 +7,7 @@ says is not believed here: the tag covers it, and only what it covers is parsed.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -33,19 +34,32 @@ KIND_TAG_BYTES = {Kind.HELLO: 0, Kind.BATCH: TAG_BYTES}
 @dataclass(frozen=True, slots=True)
 class Frame:
     kind: Kind
-    payload: bytes
+    payload: bytes | memoryview
     tag: bytes
 
 
 def frame_bytes(frame: Frame) -> bytes:
     """Write a frame."""
+    return b"".join(frame_parts(frame, HEADER.size + len(frame.payload)))
+
+
+def frame_parts(frame: Frame, part_bytes: int) -> Iterator[bytes | memoryview]:
+    """Write a frame in parts of ``part_bytes``, the last of them with the tag behind.
+
+    A frame of a block's clicks in one piece would be memory that is new each time, and a copy more.
+    """
     if len(frame.payload) > MAX_BYTES[frame.kind] or len(frame.tag) != KIND_TAG_BYTES[frame.kind]:
         raise ValueError(
             f"{frame.kind.name} of {len(frame.payload)} + {len(frame.tag)} bytes, "
             f"limit {MAX_BYTES[frame.kind]} + {KIND_TAG_BYTES[frame.kind]}"
         )
     header = HEADER.pack(MAGIC, PROTOCOL_VERSION, frame.kind, 0, len(frame.payload))
-    return b"".join((header, frame.payload, frame.tag))
+    payload, done = memoryview(frame.payload), part_bytes - HEADER.size
+    part: bytes | memoryview = b"".join((header, payload[:done]))
+    for start in range(done, len(payload), part_bytes):
+        yield part
+        part = payload[start : start + part_bytes]
+    yield b"".join((part, frame.tag))
 
 
 class FrameReader:
@@ -85,10 +99,13 @@ class FrameReader:
         stop = end + KIND_TAG_BYTES[kind]
         if len(self._buffer) < stop:
             return None
-        with memoryview(self._buffer) as view:
-            frame = Frame(kind, bytes(view[HEADER.size : end]), bytes(view[end:stop]))
-        del self._buffer[:stop]
-        return frame
+        if len(self._buffer) == stop:  # nothing follows: it is given away, not copied
+            taken, self._buffer = self._buffer, bytearray()
+        else:
+            taken = self._buffer[:stop]
+            del self._buffer[:stop]
+        view = memoryview(taken).toreadonly()
+        return Frame(kind, view[HEADER.size : end], bytes(view[end:stop]))
 
 
 def read_header(header: bytes) -> tuple[Kind, int]:

@@ -11,8 +11,9 @@ from typing import Any, Literal, overload
 
 import trio
 
-RECEIVE_BYTES = 1 << 16
-"""At once: four records, and less than what the allocator takes afresh from the system."""
+RECEIVE_BYTES = 1 << 17
+"""At once: as much as a neighbour sends at once, and less than what the allocator takes afresh from
+the system."""
 RECORD_BYTES = 1 << 14
 
 

@@ -3,7 +3,7 @@
 import trio
 
 from qkdd.base.errors import LinkLost, PeerError, RecordSpoilt
-from qkdd.net.framing import Frame, FrameReader, Kind, frame_bytes
+from qkdd.net.framing import Frame, FrameReader, Kind, frame_parts
 from qkdd.net.tls_stream import is_spoilt
 
 CLOSE_TIMEOUT_S = 1.0
@@ -26,14 +26,12 @@ class FrameWire:
 
         Error handling: LinkLost.
         """
-        data = frame_bytes(frame)
         try:
-            with memoryview(data) as view:
-                for start in range(0, len(data), SEND_BYTES):
-                    await self._stream.send_all(view[start : start + SEND_BYTES])
+            for part in frame_parts(frame, SEND_BYTES):
+                await self._stream.send_all(part)
+                self.bytes_sent += len(part)
         except trio.BrokenResourceError as error:
             raise LinkLost(f"sending: {error.__cause__ or error}") from error
-        self.bytes_sent += len(data)
 
     async def receive(self) -> Frame:
         """Return the next frame; may be cancelled and called again.
@@ -61,7 +59,7 @@ class FrameWire:
         frame = await self.receive()
         if frame.kind is not Kind.HELLO:
             raise PeerError(f"{frame.kind.name} frame before the hello")
-        return frame.payload
+        return bytes(frame.payload)
 
     async def aclose(self) -> None:
         """Say goodbye if that is possible at once; then the stream is closed."""

@@ -16,6 +16,7 @@ from qkdd.net.framing import (
     FrameReader,
     Kind,
     frame_bytes,
+    frame_parts,
 )
 
 FRAMES = st.one_of(
@@ -50,6 +51,16 @@ def test_frames_come_back_however_the_stream_was_cut(frames: list[Frame], sizes:
         start, turn = start + size, turn + 1
     assert got == frames
     assert not reader.mid_frame
+
+
+@given(frame=FRAMES, n_bytes=st.integers(HEADER.size, 60))
+def test_parts_of_a_frame_are_the_frame_and_no_longer_than_asked_for(
+    frame: Frame, n_bytes: int
+) -> None:
+    parts = [bytes(part) for part in frame_parts(frame, n_bytes)]
+    assert b"".join(parts) == frame_bytes(frame)
+    assert [len(part) for part in parts[:-1]] == [n_bytes] * (len(parts) - 1)
+    assert len(parts[-1]) <= n_bytes + len(frame.tag)
 
 
 @given(data=st.binary(max_size=60))
