@@ -9,3 +9,5 @@ void clicks_tell(const int64_t *key, int64_t n, double fast, double half_drift, 
                  int64_t floor_ps, int64_t *time_ps, uint8_t *channel);
 int64_t clicks_recover(const int64_t *key, int64_t n, int64_t recovery_ps, int64_t *last_ps,
                        int64_t *out_key);
+void clicks_deal(const int64_t *time_ps, const uint8_t *channel, int64_t n, int64_t *out,
+                 int64_t *found);

@@ -174,6 +174,26 @@ def tell(
     return times_ps, channels
 
 
+def deal(times_ps: Ints, channels: Bytes) -> tuple[Ints, Ints, Ints, Ints]:
+    """Times of the channels 1, 2, 3 and 4, each in the order that they have."""
+    n = times_ps.size
+    if channels.size != n:
+        raise ValueError(f"{n} times, {channels.size} channels")
+    if backend() == "numpy":
+        one, two, three, four = (times_ps[channels == channel] for channel in (1, 2, 3, 4))
+        return one, two, three, four
+    dealt, found = np.empty((4, n), np.int64), _ffi.new("int64_t[4]")
+    view = _ffi.from_buffer
+    _lib.clicks_deal(
+        view("int64_t[]", times_ps),
+        view("uint8_t[]", channels),
+        n,
+        view("int64_t[]", dealt, require_writable=True),
+        found,
+    )
+    return dealt[0, : found[0]], dealt[1, : found[1]], dealt[2, : found[2]], dealt[3, : found[3]]
+
+
 def recover(keys: Ints, last_ps: Ints, *, recovery_ps: int) -> Ints:
     """Keys that live detectors see: each is blind for ``recovery_ps`` after its own clicks.
 

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from drivers.kernels.clicks import deal
 from drivers.sim.idq_scpi import (
     PICOSECONDS,
     VOLTS,
@@ -170,11 +171,11 @@ class Routing:
         self.start.counter.count(NOTHING, now_ps)
         at = {"NONE": NOTHING, "STAR": NOTHING}
         tick_ps = TICK_PS[self.resolution]
-        for n, block in enumerate(self.inputs, 1):
-            mine = times_ps.compress(channels == n) if times_ps.size else times_ps
+        dealt = deal(times_ps, channels)
+        for name, block, mine in zip(INPUTS, self.inputs, dealt, strict=True):
             seen = block.seen(mine, pulse_v=self._pulse_v, tick_ps=tick_ps)
             block.counter.count(seen, now_ps)
-            at[INPUTS[n - 1]] = seen
+            at[name] = seen
         for name, delay in zip(DELAYS, self.delays, strict=True):
             at[name] = delay.pass_on(at[delay.source], now_ps)
         return Signals(at, self.combiners)

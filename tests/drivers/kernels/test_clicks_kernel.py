@@ -148,6 +148,17 @@ def test_tell_is_the_same_in_every_backend(
         np.testing.assert_array_equal(first[1], other[1])
 
 
+@given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(1, 4)), max_size=60))
+def test_dealt_times_are_those_of_each_channel_in_every_backend(
+    events: list[tuple[int, int]],
+) -> None:
+    times = np.array([time for time, _ in events], np.int64)
+    channels = np.array([channel for _, channel in events], np.uint8)
+    expected = [[time for time, at in events if at == channel] for channel in (1, 2, 3, 4)]
+    for dealt in by_every_backend(lambda: clicks.deal(times, channels)):
+        assert [one.tolist() for one in dealt] == expected
+
+
 def test_jitter_is_normal_and_within_its_reach(served_by: str) -> None:
     """Shares of a million throws below several bounds against the normal law, 5 sigma."""
     n, sigma_ps = 1_000_000, 1e6
