@@ -4,7 +4,6 @@ What a wire does to bytes happens here, the same for every instrument; the plug 
 the server (`drivers.sim.serve`), and the hand's orders to `drivers.sim.mishaps`.
 """
 
-from collections.abc import Callable
 from enum import Enum
 
 import numpy as np
@@ -65,15 +64,19 @@ class Cable:
 
     def pending(self) -> memoryview:
         """What the host may read now."""
-        act: dict[Wire, Callable[[], memoryview]] = {
-            Wire.SOUND: self._device.pending,
-            Wire.SILENT: self._lost,
-            Wire.LATE: lambda: NOTHING,
-            Wire.NOISE: self._noise,
-            Wire.HALF: self._half,
-            Wire.STRANGER: lambda: memoryview(bytes(self._said_by_stranger)),
-        }
-        return act[self.wire]()
+        match self.wire:
+            case Wire.SOUND:  # asked at each tick
+                return self._device.pending()
+            case Wire.SILENT:
+                return self._lost()
+            case Wire.LATE:
+                return NOTHING
+            case Wire.NOISE:
+                return self._noise()
+            case Wire.HALF:
+                return self._half()
+            case Wire.STRANGER:
+                return memoryview(bytes(self._said_by_stranger))
 
     def sent(self, n_bytes: int) -> None:
         """Forget what the host took."""
