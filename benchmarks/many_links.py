@@ -1,6 +1,6 @@
 """What a laboratory of many links costs per click, on the wire, against its share of a machine.
 
-    python -m benchmarks.many_links [--links 31] [--processes 1] [--seconds 8] [--tick-ms 50]
+    python -m benchmarks.many_links [--links 31] [--processes 1] [--seconds 8] [--tick-ms 100]
 
 Starts laboratories as processes of their own with links as those of a long trunk (lengths, losses
 and pulse clocks of the table below; S-Fifteen TDC1 up to 125 MHz, ID Quantique ID1000 above), and
@@ -45,7 +45,7 @@ LASER_MA = 150.0
 POLL_S, LASER_POLL_S = 0.25, 1.0
 SETTLE_S = 2.0
 TDC1_MAX_MHZ = 125
-TICK_MS, RECORD_MS = 50.0, 1000
+TICK_MS, RECORD_MS = 100.0, 1000
 """As `qkdd trunk` has them."""
 INTENSITIES = Intensities(
     signal_mu=0.25,
