@@ -19,19 +19,22 @@ static inline uint8_t resent(uint8_t state, uint32_t draw) {
     return (uint8_t)((state & ~3) | basis | draw >> 31);
 }
 
-/* clicks_split where nothing is attacked, without a branch. */
+/* clicks_split where nothing is attacked, without a branch: first which of them click, as most do
+ * not, and then where. */
 static int64_t split_quiet(const int64_t *pulse, const uint8_t *state, const uint64_t *word,
                            int64_t n, const uint64_t *rungs, int64_t *out_pulse,
                            uint8_t *out_detector) {
     int64_t kept = 0;
     for (int64_t i = 0; i < n; i++) {
+        out_pulse[kept] = i;
+        kept += (word[i] & 0xffffffffu) < rungs[4 * (state[i] & 15) + 3];
+    }
+    for (int64_t k = 0; k < kept; k++) {
+        int64_t i = out_pulse[k];
         uint64_t dart = word[i] & 0xffffffffu;
         const uint64_t *rung = rungs + 4 * (state[i] & 15);
-        int detector =
-            (dart >= rung[0]) + (dart >= rung[1]) + (dart >= rung[2]) + (dart >= rung[3]);
-        out_pulse[kept] = pulse[i];
-        out_detector[kept] = (uint8_t)detector;
-        kept += detector < 4;
+        out_pulse[k] = pulse[i];
+        out_detector[k] = (uint8_t)((dart >= rung[0]) + (dart >= rung[1]) + (dart >= rung[2]));
     }
     return kept;
 }

@@ -90,12 +90,16 @@ int64_t walk_stretch(const walk_tools *tools, int place_variant, int expand_wide
         int64_t n = tools->place(place_variant, word, PIECE + 1, &point->at,
                                  line->per_pulse, line->n_pulses, pulse);
         point->pending = word[n];
-        for (int64_t i = 0, j = 0; i < n; i = j) {
+        for (int64_t i = 0, stop; i < n; i = stop) {
             while (pulse[i] >= segment->stop)
                 segment++;
-            for (; j < n && pulse[j] < segment->stop; j++)
+            stop = n;
+            if (pulse[n - 1] >= segment->stop)
+                for (stop = i; pulse[stop] < segment->stop;)
+                    stop++;
+            for (int64_t j = i; j < stop; j++)
                 other[j] = pulse[j] - segment->base;
-            tools->expand(expand_wide, segment->seed, other + i, j - i, segment->key_end,
+            tools->expand(expand_wide, segment->seed, other + i, stop - i, segment->key_end,
                           segment->signal_end, segment->weak_end, state + i);
         }
         if (line->attacked_below) {
