@@ -40,6 +40,36 @@ def test_gaps_are_those_of_the_twin_and_come_back(variant, gaps, start, frame) -
 
 @each_variant
 @given(
+    st.lists(st.sampled_from([1, 107, 65_534] * 9 + [65_535, 65_536, 400_000]), max_size=200),
+    st.integers(-1, 10**7),
+    st.integers(1, 10**7),
+)
+def test_rows_of_small_gaps_are_those_of_the_twin_and_come_back(
+    variant, gaps, previous, frame
+) -> None:
+    slots = (previous + np.cumsum(np.array(gaps, np.int64))).astype(np.uint32)
+    fast, twin = both(variant, kernel.encode, slots, previous)
+    assert fast.tolist() == twin.tolist()
+    for back, lowest in both(variant, kernel.decode, fast, previous, slots.size, frame):
+        assert back.tolist() == slots.tolist()
+        assert lowest == min((slots % frame).tolist(), default=2**63 - 1)
+
+
+@each_variant
+@pytest.mark.parametrize(("last", "following"), [(70, 70), (70, 69), (2**32 - 1, 0)])
+@given(st.integers(1, 40), st.integers(0, 40))
+def test_a_slot_that_does_not_rise_is_found_at_any_place_of_a_row(
+    variant, last, following, n_before, n_behind
+) -> None:
+    before, behind = np.arange(n_before) + last + 1 - n_before, np.arange(n_behind + 1) + following
+    slots = np.concatenate((before, behind)).astype(np.uint32)
+    fast, twin = both(variant, kernel.encode, slots, int(before[0]) - 1)
+    assert isinstance(twin, str)
+    assert fast == twin
+
+
+@each_variant
+@given(
     st.lists(st.sampled_from([0, 1, 7, 65_534, 65_535]), max_size=12),
     st.integers(0, 12),
     st.integers(-1, 10**10),
