@@ -3,7 +3,7 @@
 import structlog
 
 from drivers.kernels import tdc1
-from qkdd.kernels import assign, choices, gaps, ldpc, sifting, toeplitz
+from qkdd.kernels import assign, choices, gaps, ldpc, sifting, spread, toeplitz
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +18,7 @@ def kernel_backends() -> dict[str, str]:
         "gaps": gaps,
         "ldpc": ldpc,
         "sifting": sifting,
+        "spread": spread,
         "toeplitz": toeplitz,
         "tdc1": tdc1,
     }

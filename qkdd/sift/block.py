@@ -9,12 +9,13 @@ from qkdd.base.bits import Bits
 from qkdd.base.counts import ByIntensity, DecoyCounts
 from qkdd.base.ids import BlockNo
 from qkdd.kernels.sifting import KeyPlanes
-from qkdd.sift.spread import spread
+from qkdd.kernels.spread import unpack_spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiftedBlock:
-    """One end's key-basis bits of a block, :func:`spread`; the other end's differ by the errors."""
+    """One end's key-basis bits of a block, in the order of qkdd.kernels.spread; the other end's
+    differ by the errors."""
 
     block_no: BlockNo
     key_bits: Bits
@@ -48,20 +49,7 @@ class KeyGatherer:
         self, block_no: BlockNo, *, test: ByIntensity, test_errors: ByIntensity
     ) -> SiftedBlock:
         """Hand the block over, and forget it here."""
-        key_bits = np.empty(sum(self.counts), np.uint8)
-        intensities = np.empty(key_bits.size, np.uint8)
-        start = 0
-        for part in self._parts:
-            here = slice(start, start + part.n_bits)
-            bits, low, high = (
-                np.unpackbits(plane, count=part.n_bits, bitorder="little") for plane in part.planes
-            )
-            key_bits[here] = bits
-            intensities[here] = low | high << 1
-            bits.fill(0)
-            start += part.n_bits
-        spread(key_bits)
-        spread(intensities)
+        key_bits, intensities = unpack_spread(self._parts)
         counts = DecoyCounts(key=self.counts, test=test, test_errors=test_errors)
         self.wipe()
         return SiftedBlock(block_no, key_bits, intensities, counts)

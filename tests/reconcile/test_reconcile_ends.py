@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from qkdd.kernels.spread import spread
 from qkdd.net.codec import MESSAGES
 from qkdd.reconcile import codes, tight
 from qkdd.reconcile.alice import AliceReconciler
@@ -11,7 +12,6 @@ from qkdd.reconcile.cascade_alice import CascadeAlice
 from qkdd.reconcile.ends import OF_ALICE, OF_BOB, alice_end, bob_end
 from qkdd.reconcile.frames import cut, load_codes
 from qkdd.reconcile.settings import ReconcileSettings
-from qkdd.sift.spread import spread
 from tests.reconcile.wire import run
 
 

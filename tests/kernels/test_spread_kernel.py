@@ -1,10 +1,13 @@
-"""The order of a block's key bits."""
+"""The order of a block's key bits, and the same answer from every variant."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkdd.sift.spread import APART, TOGETHER, spread
+from qkdd.kernels import spread as kernel
+from qkdd.kernels.sifting import KeyPlanes
+from qkdd.kernels.spread import APART, TOGETHER, spread
 
 PIECE = TOGETHER * APART
 
@@ -34,3 +37,25 @@ def test_every_frame_has_its_share_of_every_stretch_of_light() -> None:
         frames = bits[: n - n % frame_bits].reshape(-1, frame_bits).sum(axis=1)
         share = length / n * frame_bits
         assert np.abs(frames - share).max() < 0.1 * share + frame_bits / 1_000
+
+
+@pytest.mark.parametrize("variant", kernel.backends())
+@given(
+    sizes=st.lists(st.integers(0, 200) | st.sampled_from([1000, PIECE - 1, PIECE]), max_size=6),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_parts_are_joined_unpacked_and_spread(variant: str, sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    planes = [rng.integers(0, 2, (3, size)).astype(np.uint8) for size in sizes]
+    parts = [
+        KeyPlanes(size, tuple(np.packbits(one, bitorder="little") for one in bits), (0, 0, 0))
+        for size, bits in zip(sizes, planes, strict=True)
+    ]
+    whole = np.concatenate([np.empty((3, 0), np.uint8), *planes], axis=1)
+    wanted = whole[0].copy(), whole[1] | whole[2] << 1
+    for values in wanted:
+        spread(values)
+    kernel.force(variant)
+    found = kernel.unpack_spread(parts)
+    kernel.force(None)
+    assert [one.tolist() for one in found] == [one.tolist() for one in wanted]
