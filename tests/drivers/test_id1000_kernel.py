@@ -46,6 +46,23 @@ def test_merging_is_sorting_and_ties_keep_the_order_of_the_inputs(variant, lists
 
 
 @variants
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 7, 1023, 1024, 1025, 4000]), min_size=4, max_size=4),
+    latest_ps=st.sampled_from([3, 1000, 2**40]),
+    seed=st.integers(0, 99),
+)
+def test_four_inputs_of_any_length_are_merged_as_any_other(variant, sizes, latest_ps, seed):
+    rng = np.random.default_rng(seed)
+    streams = [stream(sorted(rng.integers(0, latest_ps, size).tolist())) for size in sizes]
+    merged = []
+    for name in (variant, TWIN):
+        id1000.force(name)
+        merged.append(id1000.merge(streams, [4, 3, 2, 1], 5))
+    assert np.array_equal(merged[0][0], merged[1][0])
+    assert np.array_equal(merged[0][1], merged[1][1])
+
+
+@variants
 @given(times=st.lists(st.integers(0, 2**64 - 1), max_size=40))
 def test_a_check_finds_the_largest_time_and_every_fall(variant, times):
     id1000.force(variant)
