@@ -93,7 +93,7 @@ def measured_threshold(columns: list[Column], rows: int, guess: float) -> float:
             errors = np.zeros(graph.n_bits, np.uint8)
             errors[order[:middle]] = 1
             target = ldpc.syndrome(graph, errors)
-            passes, _ = ldpc.decode(graph, llr, target, table.phi, table.inverse, 40)
+            passes, _ = ldpc.decode(graph, llr, target, table.phi, table.inverse, table.near, 40)
             low, high = (middle, high) if passes >= 0 else (low, middle)
         most.append(low)
     return float(np.median(most)) / graph.n_bits

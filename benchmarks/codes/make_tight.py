@@ -113,6 +113,7 @@ def measure(graph: Graph, guess: float, seed: int) -> float:
                 target,
                 table.phi,
                 table.inverse,
+                table.near,
                 PASSES,
                 patience=LONG_PATIENCE,
                 window=tight.window(graph),

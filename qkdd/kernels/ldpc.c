@@ -4,10 +4,16 @@
  * that the row lists. z is a multiple of 64. Every variant computes the same integers, and so
  * does the NumPy twin in ldpc.py.
  *
- * One step of belief propagation on one row (Gallager's phi form, in integers):
- *   v = posterior - message; p = phi[min(|v|, 127)]; d = min(sum(p), 65535) - p;
- *   message' = +-(d < 128 ? inverse[d] : inverse[128 + min(d >> 5, 127)]);
- *   posterior = v + message'.
+ * One step of belief propagation on one row (docs/decisions/0051-one-sum-for-a-check.md):
+ *   v = posterior - message; a = min(|v|, 127); least = min(a); total = min(sum(phi[a]), 65535);
+ *   twice = inverse(total), whole = twice / 2; most = inverse(max(total - phi[least], 0)) / 2;
+ *   rest = (min(twice + near[a - whole], 255) - near[a + whole]) / 2;
+ *   size = a == least ? most : min(most, rest);
+ *   message' = +-size; posterior = v + message'.
+ * `whole` is what all bits of a check say together. For the least sure of them, which the check
+ * tells most, the others' sum is taken exactly (Gallager's phi form); for each other one it is
+ * `whole` with that bit taken out again: near[x] is -ln(1 - e^-x), 0 from 32 on. Both are in half
+ * steps, and halves are rounded up: what wide rows say is often less than a step.
  * Wide rows add up many small phi: 8 bits of phi would round them to nothing and trust too soon.
  * Posteriors are int16 and never saturate (127 * (1 + column weight) is far below 32767).
  *
@@ -15,7 +21,7 @@
  * first 32 values stand once more behind its end. So every row reads groups of 32 contiguous
  * values at offsets ("reads") that follow from how the columns lie, without shuffles, and rows may
  * take their turns in any order. What limits the speed is the second-level cache, hence no second
- * copy of the whole column.
+ * copy of the whole column, and each group is asked for one group before it is read.
  */
 #include <limits.h>
 #include <stddef.h>
@@ -26,19 +32,20 @@
 #endif
 
 #define GROUP 32
+#define NEAR 32 /* entries of the table */
 
 typedef struct {
     int32_t z;
     const int32_t *row_start, *column, *shift;
-    const uint8_t *syndrome, *inverse;
+    const uint8_t *syndrome, *inverse, *near;
     const uint16_t *phi;
     int16_t *posterior; /* n_columns x (z + GROUP) */
     int16_t *value;     /* of the row at work: widest row x z */
-    uint16_t *cost;     /* widest row x z */
     uint16_t *sum;      /* z */
-    int8_t *message;    /* n_edges x z, in the variant's own order inside 64 */
-    int8_t *sign;       /* z */
-    int16_t *wide_sign; /* z, in 16 bits */
+    uint8_t *least;     /* z, as the next three: of each check of the row at work */
+    uint8_t *twice, *most;
+    int8_t *sign;
+    int8_t *message; /* n_edges x z, in the variant's own order inside 64 */
     int32_t *all_reads; /* n_edges x z / GROUP: where the groups of posteriors begin */
     int32_t *reads;     /* of the row at work */
     int32_t *lies;      /* n_columns: value k of the column is bit (k + lies) mod z */
@@ -80,24 +87,33 @@ static inline void aim(const work_t *w, int32_t row)
     }
 }
 
+static inline uint8_t magnitude(const uint8_t *inverse, int32_t sum)
+{
+    return inverse[sum < 128 ? sum : 128 + (sum >> 5 > 127 ? 127 : sum >> 5)];
+}
+
+static inline int32_t near_at(const uint8_t *near, int32_t x)
+{
+    return x < NEAR ? near[x] : 0;
+}
+
 static int32_t row_baseline(const work_t *w, int32_t row)
 {
     const int32_t z = w->z, first = w->row_start[row], last = w->row_start[row + 1];
     const uint8_t *target = w->syndrome + (size_t)row * z;
-    const uint16_t *restrict phi = w->phi;
-    const uint8_t *restrict inverse = w->inverse;
     uint16_t *restrict sum = w->sum;
+    uint8_t *restrict least = w->least, *restrict twice = w->twice, *restrict most = w->most;
     int8_t *restrict sign = w->sign;
     int32_t unmet = 0;
     for (int32_t k = 0; k < z; k++) {
         sum[k] = 0;
+        least[k] = 127;
         sign[k] = (int8_t)target[k];
     }
     for (int32_t e = first; e < last; e++) {
         const int32_t *reads = w->reads + (e - first) * (z / GROUP);
         const int8_t *restrict message = w->message + (size_t)e * z;
         int16_t *restrict value = w->value + (size_t)(e - first) * z;
-        uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k += GROUP)
             memcpy(value + k, w->posterior + reads[k / GROUP], GROUP * sizeof *value);
         for (int32_t k = 0; k < z; k++) {
@@ -105,32 +121,32 @@ static int32_t row_baseline(const work_t *w, int32_t row)
             int16_t a = v < 0 ? (int16_t)-v : v;
             value[k] = v;
             sign[k] = (int8_t)(sign[k] ^ (v < 0));
-            cost[k] = (uint16_t)(a > 127 ? 127 : a);
-        }
-        for (int32_t k = 0; k < z; k++) /* only the look-ups stay scalar */
-            cost[k] = phi[cost[k]];
-        for (int32_t k = 0; k < z; k++) {
-            int32_t total = sum[k] + cost[k];
+            a = a > 127 ? 127 : a;
+            least[k] = a < least[k] ? (uint8_t)a : least[k];
+            int32_t total = sum[k] + w->phi[a];
             sum[k] = (uint16_t)(total > 65535 ? 65535 : total);
         }
     }
-    for (int32_t k = 0; k < z; k++)
+    for (int32_t k = 0; k < z; k++) {
+        const int32_t rest = sum[k] - w->phi[least[k]];
         unmet += sign[k];
+        twice[k] = magnitude(w->inverse, sum[k]);
+        most[k] = (uint8_t)((magnitude(w->inverse, rest < 0 ? 0 : rest) + 1) >> 1);
+    }
     for (int32_t e = first; e < last; e++) {
         int16_t *restrict post = w->posterior + (size_t)w->column[e] * stride(z);
         int8_t *restrict message = w->message + (size_t)e * z;
         const int16_t *restrict value = w->value + (size_t)(e - first) * z;
-        uint16_t *restrict cost = w->cost + (size_t)(e - first) * z;
         for (int32_t k = 0; k < z; k++) {
-            int32_t rest = sum[k] - cost[k];
-            int32_t coarse = 128 + (rest >> 5 > 127 ? 127 : rest >> 5);
-            cost[k] = (uint16_t)(rest < 128 ? rest : coarse);
-        }
-        for (int32_t k = 0; k < z; k++)
-            cost[k] = inverse[cost[k]];
-        for (int32_t k = 0; k < z; k++) {
+            int32_t a = value[k] < 0 ? -value[k] : value[k];
+            a = a > 127 ? 127 : a;
+            const int32_t whole = (twice[k] + 1) >> 1, gap = a > whole ? a - whole : 0;
+            int32_t size = twice[k] + near_at(w->near, gap);
+            size = (size > 255 ? 255 : size) - near_at(w->near, a + whole);
+            size = size < 0 ? 0 : (size + 1) >> 1;
+            size = a == least[k] || size > most[k] ? most[k] : size;
             int16_t flip = (int16_t)-(sign[k] ^ (value[k] < 0));
-            int16_t r = (int16_t)((cost[k] ^ flip) - flip);
+            int16_t r = (int16_t)((size ^ flip) - flip);
             message[k] = (int8_t)r;
             post[k] = (int16_t)(value[k] + r);
         }
@@ -170,6 +186,12 @@ AVX2 static inline __m256i lookup_head_avx2(const __m256i *table, __m256i index)
         _mm256_shuffle_epi8(table[1], _mm256_add_epi8(second, outside)));
 }
 
+/* 16 bytes, once in each 128-bit lane */
+AVX2 static inline __m256i table_avx2(const uint8_t *from)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)from));
+}
+
 /* 16 uint16 -> their bytes shift..shift+7, once in each 128-bit lane */
 AVX2 static inline __m256i table_bytes_avx2(const uint16_t *from, int shift)
 {
@@ -178,9 +200,30 @@ AVX2 static inline __m256i table_bytes_avx2(const uint16_t *from, int shift)
     return _mm256_permute4x64_epi64(_mm256_packus_epi16(wide, wide), 0x88);
 }
 
-/* packs_epi16 and unpack{lo,hi}_epi8 undo each other inside 128-bit lanes: messages, costs and
- * signs are kept in that order, values and posteriors in natural order. `short_head`: phi is below
- * 256 from entry 32 on. */
+/* the magnitudes for 32 sums */
+AVX2 static inline __m256i magnitude_avx2(const __m256i *fine, const __m256i *rough, __m256i lo,
+                                          __m256i hi)
+{
+    const __m256i zero = _mm256_setzero_si256(), byte = _mm256_set1_epi16(255);
+    const __m256i exact =
+        _mm256_packus_epi16(_mm256_and_si256(lo, byte), _mm256_and_si256(hi, byte));
+    const __m256i coarse =
+        _mm256_packus_epi16(_mm256_srli_epi16(lo, 5), _mm256_srli_epi16(hi, 5));
+    const __m256i small =
+        _mm256_cmpeq_epi8(_mm256_and_si256(coarse, _mm256_set1_epi8(-4)), zero);
+    const __m256i at = _mm256_min_epu8(coarse, _mm256_set1_epi8(127));
+    return _mm256_blendv_epi8(lookup_avx2(rough, at), lookup_avx2(fine, exact), small);
+}
+
+/* The distance from a group to the one that is read next in the same circulant; 0 at the end. */
+static inline int32_t next_group(int32_t k, int32_t step, int32_t z)
+{
+    return k + step < z ? step : 0;
+}
+
+/* packs_epi16 and unpack{lo,hi}_epi8 undo each other inside 128-bit lanes: messages, and all that
+ * is kept of a check, are in that order, values and posteriors in natural order. `short_head`: phi
+ * is below 256 from entry 32 on. */
 AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const work_t *w,
                                                                         int32_t row, int short_head)
 {
@@ -189,27 +232,30 @@ AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const wo
     const int32_t *const reads = w->reads;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
-    uint16_t *const costs = w->cost, *const sums = w->sum;
-    int8_t *const messages = w->message + (size_t)first * z, *const signs = w->sign;
-    const __m256i zero = _mm256_setzero_si256(), most = _mm256_set1_epi8(127);
-    __m256i phi_low[8], phi_high[8], fine[8], rough[8];
+    int8_t *const messages = w->message + (size_t)first * z;
+    const __m256i zero = _mm256_setzero_si256(), top = _mm256_set1_epi8(127);
+    __m256i phi_low[8], phi_high[8], fine[8], rough[8], near[2];
     int32_t unmet = 0;
     for (int i = 0; i < 8; i++) {
         phi_low[i] = table_bytes_avx2(w->phi + 16 * i, 0);
         phi_high[i] = table_bytes_avx2(w->phi + 16 * i, 8);
-        fine[i] = _mm256_broadcastsi128_si256(
-            _mm_loadu_si128((const __m128i *)(w->inverse + 16 * i)));
-        rough[i] = _mm256_broadcastsi128_si256(
-            _mm_loadu_si128((const __m128i *)(w->inverse + 128 + 16 * i)));
+        fine[i] = table_avx2(w->inverse + 16 * i);
+        rough[i] = table_avx2(w->inverse + 128 + 16 * i);
     }
+    near[0] = table_avx2(w->near);
+    near[1] = table_avx2(w->near + 16);
     for (int32_t k = 0; k < z; k += 32) {
+        const int32_t next = next_group(k, 32, z);
         __m256i s_lo = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(target + k)));
         __m256i s_hi = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(target + k + 16)));
         __m256i sign = _mm256_slli_epi16(_mm256_packus_epi16(s_lo, s_hi), 7);
-        __m256i sum_lo = zero, sum_hi = zero;
+        __m256i sum_lo = zero, sum_hi = zero, least = top;
         for (int32_t e = 0; e < width; e++) {
-            const int16_t *post = posterior + reads[e * groups + k / GROUP];
+            const int32_t *from = reads + e * groups + k / GROUP;
+            const int16_t *post = posterior + from[0];
             const size_t at = (size_t)e * z + k;
+            _mm_prefetch((const char *)(posterior + from[next / GROUP] + GROUP - 1), _MM_HINT_T0);
+            _mm_prefetch((const char *)(messages + at + next), _MM_HINT_T0);
             __m256i r = LOAD256(messages + at);
             __m256i lo = _mm256_sub_epi16(
                 LOAD256(post), _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
@@ -218,41 +264,43 @@ AVX2 static inline __attribute__((always_inline)) int32_t turn_row_avx2(const wo
             STORE256(values + at, lo);
             STORE256(values + at + 16, hi);
             __m256i v = _mm256_packs_epi16(lo, hi);
-            __m256i a = _mm256_min_epu8(_mm256_abs_epi8(v), most);
+            __m256i a = _mm256_min_epu8(_mm256_abs_epi8(v), top);
             __m256i low = lookup_avx2(phi_low, a);
             __m256i high = short_head ? lookup_head_avx2(phi_high, a) : lookup_avx2(phi_high, a);
-            __m256i cost_lo = _mm256_unpacklo_epi8(low, high);
-            __m256i cost_hi = _mm256_unpackhi_epi8(low, high);
             sign = _mm256_xor_si256(sign, v);
-            sum_lo = _mm256_adds_epu16(sum_lo, cost_lo);
-            sum_hi = _mm256_adds_epu16(sum_hi, cost_hi);
-            STORE256(costs + at, cost_lo);
-            STORE256(costs + at + 16, cost_hi);
+            least = _mm256_min_epu8(least, a);
+            sum_lo = _mm256_adds_epu16(sum_lo, _mm256_unpacklo_epi8(low, high));
+            sum_hi = _mm256_adds_epu16(sum_hi, _mm256_unpackhi_epi8(low, high));
         }
-        STORE256(sums + k, sum_lo);
-        STORE256(sums + k + 16, sum_hi);
-        STORE256(signs + k, sign);
+        __m256i low = lookup_avx2(phi_low, least);
+        __m256i high = lookup_avx2(phi_high, least);
+        __m256i rest_lo = _mm256_subs_epu16(sum_lo, _mm256_unpacklo_epi8(low, high));
+        __m256i rest_hi = _mm256_subs_epu16(sum_hi, _mm256_unpackhi_epi8(low, high));
+        STORE256(w->least + k, least);
+        STORE256(w->twice + k, magnitude_avx2(fine, rough, sum_lo, sum_hi));
+        STORE256(w->most + k, _mm256_avg_epu8(magnitude_avx2(fine, rough, rest_lo, rest_hi), zero));
+        STORE256(w->sign + k, sign);
         unmet += __builtin_popcount((uint32_t)_mm256_movemask_epi8(sign));
     }
     for (int32_t e = 0; e < width; e++) {
         int16_t *const post = posterior + (size_t)columns[e] * stride(z);
         for (int32_t k = 0; k < z; k += 32) {
             const size_t at = (size_t)e * z + k;
-            __m256i v_lo = LOAD256(values + at), v_hi = LOAD256(values + at + 16);
-            __m256i lo = _mm256_sub_epi16(LOAD256(sums + k), LOAD256(costs + at));
-            __m256i hi = _mm256_sub_epi16(LOAD256(sums + k + 16), LOAD256(costs + at + 16));
-            __m256i fine_at = _mm256_packus_epi16(lo, hi); /* right below 128, else not taken */
-            __m256i coarse =
-                _mm256_packus_epi16(_mm256_srli_epi16(lo, 5), _mm256_srli_epi16(hi, 5));
-            __m256i small = _mm256_cmpeq_epi8(_mm256_and_si256(coarse, _mm256_set1_epi8(-4)), zero);
-            __m256i r = _mm256_blendv_epi8(lookup_avx2(rough, _mm256_min_epu8(coarse, most)),
-                                           lookup_avx2(fine, fine_at), small);
-            __m256i flip = _mm256_cmpgt_epi8(
-                zero, _mm256_xor_si256(LOAD256(signs + k), _mm256_packs_epi16(v_lo, v_hi)));
+            __m256i lo = LOAD256(values + at), hi = LOAD256(values + at + 16);
+            __m256i v = _mm256_packs_epi16(lo, hi);
+            __m256i a = _mm256_min_epu8(_mm256_abs_epi8(v), top);
+            __m256i twice = LOAD256(w->twice + k), most = LOAD256(w->most + k);
+            __m256i whole = _mm256_avg_epu8(twice, zero);
+            __m256i more = lookup_head_avx2(near, _mm256_subs_epu8(a, whole));
+            __m256i less = lookup_head_avx2(near, _mm256_adds_epi8(a, whole)); /* 127 at most */
+            __m256i r = _mm256_subs_epu8(_mm256_adds_epu8(twice, more), less);
+            __m256i exact = _mm256_cmpeq_epi8(a, LOAD256(w->least + k));
+            r = _mm256_blendv_epi8(_mm256_min_epu8(_mm256_avg_epu8(r, zero), most), most, exact);
+            __m256i flip = _mm256_cmpgt_epi8(zero, _mm256_xor_si256(LOAD256(w->sign + k), v));
             r = _mm256_sub_epi8(_mm256_xor_si256(r, flip), flip);
             STORE256(messages + at, r);
-            lo = _mm256_add_epi16(v_lo, _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
-            hi = _mm256_add_epi16(v_hi, _mm256_srai_epi16(_mm256_unpackhi_epi8(zero, r), 8));
+            lo = _mm256_add_epi16(lo, _mm256_srai_epi16(_mm256_unpacklo_epi8(zero, r), 8));
+            hi = _mm256_add_epi16(hi, _mm256_srai_epi16(_mm256_unpackhi_epi8(zero, r), 8));
             STORE256(post + k, lo);
             STORE256(post + k + 16, hi);
             if (k == 0) {
@@ -282,22 +330,32 @@ AVX512BW static inline __m512i lookup_avx512bw(const __m512i *table, __m512i ind
 }
 
 /* the magnitude for a sum: two entries of the inverse table lie in each uint16 */
-AVX512BW static inline __m512i magnitude_avx512bw(const __m512i *inverse, __m512i rest)
+AVX512BW static inline __m512i magnitude_avx512bw(const __m512i *inverse, __m512i sum)
 {
-    const __m512i most = _mm512_set1_epi16(127), end = _mm512_set1_epi16(4095);
-    const __m512i at = _mm512_min_epu16(rest, end);
-    const __mmask32 large = _mm512_cmpgt_epu16_mask(at, most);
+    const __m512i byte = _mm512_set1_epi16(255);
+    const __m512i top = _mm512_set1_epi16(127), end = _mm512_set1_epi16(4095);
+    const __m512i at = _mm512_min_epu16(sum, end);
+    const __mmask32 large = _mm512_cmpgt_epu16_mask(at, top);
     const __m512i index = _mm512_mask_srli_epi16(at, large, at, 5);
     const __mmask32 odd = _mm512_test_epi16_mask(index, _mm512_set1_epi16(1));
     const __m512i half = _mm512_srli_epi16(index, 1);
     const __m512i pair =
         _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(inverse[0], half, inverse[1]), large,
                               _mm512_permutex2var_epi16(inverse[2], half, inverse[3]));
-    return _mm512_and_si512(_mm512_mask_srli_epi16(pair, odd, pair, 8), most);
+    return _mm512_and_si512(_mm512_mask_srli_epi16(pair, odd, pair, 8), byte);
 }
 
-/* What turn_row_avx512 does, for processors that permute words across a register but not bytes:
- * 16 bits from the posterior to the new message, which alone is packed. */
+/* table[index] below 32, else 0; the index is at most 127 */
+AVX512BW static inline __m512i near_avx512bw(const __m512i *table, __m512i index)
+{
+    const __m512i outside = _mm512_set1_epi8(0x70); /* carries what is over 15 into bit 7 */
+    const __m512i second = _mm512_xor_si512(index, _mm512_set1_epi8(16));
+    return _mm512_or_si512(
+        _mm512_shuffle_epi8(table[0], _mm512_add_epi8(index, outside)),
+        _mm512_shuffle_epi8(table[1], _mm512_add_epi8(second, outside)));
+}
+
+/* What turn_row_avx512 does, for processors that permute words across a register but not bytes. */
 AVX512BW static inline __attribute__((always_inline)) int32_t
 turn_row_avx512bw(const work_t *w, int32_t row, int32_t z)
 {
@@ -306,68 +364,76 @@ turn_row_avx512bw(const work_t *w, int32_t row, int32_t z)
     const int32_t *const reads = w->reads;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
-    uint16_t *const costs = w->cost, *const sums = w->sum;
     int8_t *const messages = w->message + (size_t)first * z;
-    int16_t *const signs = w->wide_sign;
-    const __m512i zero = _mm512_setzero_si512(), most = _mm512_set1_epi16(127);
-    __m512i phi[4], inverse[4];
+    const __m512i zero = _mm512_setzero_si512(), top = _mm512_set1_epi16(127);
+    __m512i phi[4], inverse[4], near[2];
     int32_t unmet = 0;
     for (int i = 0; i < 4; i++) {
         phi[i] = LOAD512(w->phi + 32 * i);
         inverse[i] = LOAD512(w->inverse + 64 * i);
     }
+    for (int i = 0; i < 2; i++)
+        near[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(w->near + 16 * i)));
     for (int32_t k = 0; k < z; k += 64) {
-        __m512i sign_lo = _mm512_slli_epi16(_mm512_cvtepu8_epi16(LOAD256(target + k)), 15);
-        __m512i sign_hi = _mm512_slli_epi16(_mm512_cvtepu8_epi16(LOAD256(target + k + 32)), 15);
-        __m512i sum_lo = zero, sum_hi = zero;
+        const int32_t next = next_group(k, 64, z);
+        __m512i s_lo = _mm512_cvtepu8_epi16(LOAD256(target + k));
+        __m512i s_hi = _mm512_cvtepu8_epi16(LOAD256(target + k + 32));
+        __m512i sign = _mm512_slli_epi16(_mm512_packus_epi16(s_lo, s_hi), 7);
+        __m512i sum_lo = zero, sum_hi = zero, least_lo = top, least_hi = top;
         for (int32_t e = 0; e < width; e++) {
             const int32_t *from = reads + e * groups + k / GROUP;
             const size_t at = (size_t)e * z + k;
+            _mm_prefetch((const char *)(posterior + from[next / GROUP]), _MM_HINT_T0);
+            _mm_prefetch((const char *)(messages + at + next), _MM_HINT_T0);
             __m512i r = LOAD512(messages + at);
             __m512i lo = _mm512_sub_epi16(LOAD512(posterior + from[0]),
                                           _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
             __m512i hi = _mm512_sub_epi16(LOAD512(posterior + from[1]),
                                           _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
-            __m512i cost_lo = lookup_avx512bw(phi, _mm512_min_epu16(_mm512_abs_epi16(lo), most));
-            __m512i cost_hi = lookup_avx512bw(phi, _mm512_min_epu16(_mm512_abs_epi16(hi), most));
+            __m512i a_lo = _mm512_min_epu16(_mm512_abs_epi16(lo), top);
+            __m512i a_hi = _mm512_min_epu16(_mm512_abs_epi16(hi), top);
             STORE512(values + at, lo);
             STORE512(values + at + 32, hi);
-            sign_lo = _mm512_xor_si512(sign_lo, lo);
-            sign_hi = _mm512_xor_si512(sign_hi, hi);
-            sum_lo = _mm512_adds_epu16(sum_lo, cost_lo);
-            sum_hi = _mm512_adds_epu16(sum_hi, cost_hi);
-            STORE512(costs + at, cost_lo);
-            STORE512(costs + at + 32, cost_hi);
+            sign = _mm512_xor_si512(sign, _mm512_packs_epi16(lo, hi));
+            least_lo = _mm512_min_epu16(least_lo, a_lo);
+            least_hi = _mm512_min_epu16(least_hi, a_hi);
+            sum_lo = _mm512_adds_epu16(sum_lo, lookup_avx512bw(phi, a_lo));
+            sum_hi = _mm512_adds_epu16(sum_hi, lookup_avx512bw(phi, a_hi));
         }
-        STORE512(sums + k, sum_lo);
-        STORE512(sums + k + 32, sum_hi);
-        STORE512(signs + k, sign_lo);
-        STORE512(signs + k + 32, sign_hi);
-        unmet += __builtin_popcount(_mm512_movepi16_mask(sign_lo)) +
-                 __builtin_popcount(_mm512_movepi16_mask(sign_hi));
+        __m512i rest_lo = _mm512_subs_epu16(sum_lo, lookup_avx512bw(phi, least_lo));
+        __m512i rest_hi = _mm512_subs_epu16(sum_hi, lookup_avx512bw(phi, least_hi));
+        STORE512(w->least + k, _mm512_packus_epi16(least_lo, least_hi));
+        __m512i most = _mm512_packus_epi16(magnitude_avx512bw(inverse, rest_lo),
+                                           magnitude_avx512bw(inverse, rest_hi));
+        STORE512(w->twice + k, _mm512_packus_epi16(magnitude_avx512bw(inverse, sum_lo),
+                                                   magnitude_avx512bw(inverse, sum_hi)));
+        STORE512(w->most + k, _mm512_avg_epu8(most, zero));
+        STORE512(w->sign + k, sign);
+        unmet += __builtin_popcountll(_mm512_movepi8_mask(sign));
     }
     for (int32_t e = 0; e < width; e++) {
         int16_t *const post = posterior + (size_t)columns[e] * stride(z);
         for (int32_t k = 0; k < z; k += 64) {
             const size_t at = (size_t)e * z + k;
-            __m512i v_lo = LOAD512(values + at), v_hi = LOAD512(values + at + 32);
-            __m512i lo = magnitude_avx512bw(
-                inverse, _mm512_sub_epi16(LOAD512(sums + k), LOAD512(costs + at)));
-            __m512i hi = magnitude_avx512bw(
-                inverse, _mm512_sub_epi16(LOAD512(sums + k + 32), LOAD512(costs + at + 32)));
-            __mmask32 flip_lo =
-                _mm512_movepi16_mask(_mm512_xor_si512(v_lo, LOAD512(signs + k)));
-            __mmask32 flip_hi =
-                _mm512_movepi16_mask(_mm512_xor_si512(v_hi, LOAD512(signs + k + 32)));
-            lo = _mm512_mask_sub_epi16(lo, flip_lo, zero, lo);
-            hi = _mm512_mask_sub_epi16(hi, flip_hi, zero, hi);
-            STORE512(messages + at, _mm512_packs_epi16(lo, hi));
-            v_lo = _mm512_add_epi16(v_lo, lo);
-            v_hi = _mm512_add_epi16(v_hi, hi);
-            STORE512(post + k, v_lo);
-            STORE512(post + k + 32, v_hi);
+            __m512i lo = LOAD512(values + at), hi = LOAD512(values + at + 32);
+            __m512i v = _mm512_packs_epi16(lo, hi);
+            __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), _mm512_set1_epi8(127));
+            __m512i twice = LOAD512(w->twice + k), most = LOAD512(w->most + k);
+            __m512i whole = _mm512_avg_epu8(twice, zero);
+            __m512i more = near_avx512bw(near, _mm512_subs_epu8(a, whole));
+            __m512i less = near_avx512bw(near, _mm512_adds_epi8(a, whole)); /* 127 at most */
+            __m512i r = _mm512_subs_epu8(_mm512_adds_epu8(twice, more), less);
+            __mmask64 exact = _mm512_cmpeq_epi8_mask(a, LOAD512(w->least + k));
+            r = _mm512_mask_mov_epi8(_mm512_min_epu8(_mm512_avg_epu8(r, zero), most), exact, most);
+            __mmask64 flip = _mm512_movepi8_mask(_mm512_xor_si512(LOAD512(w->sign + k), v));
+            r = _mm512_mask_sub_epi8(r, flip, zero, r);
+            STORE512(messages + at, r);
+            lo = _mm512_add_epi16(lo, _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
+            hi = _mm512_add_epi16(hi, _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
+            STORE512(post + k, lo);
+            STORE512(post + k + 32, hi);
             if (k == 0)
-                STORE512(post + z, v_lo);
+                STORE512(post + z, lo);
         }
     }
     return unmet;
@@ -388,6 +454,25 @@ AVX512 static inline __m512i low_bytes_avx512(const uint16_t *from, int shift)
     return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
 }
 
+/* 128 entries, the index at most 127 */
+AVX512 static inline __m512i lookup_avx512(const __m512i *table, __m512i index)
+{
+    return _mm512_permutex2var_epi8(table[0], index, table[1]);
+}
+
+/* the magnitudes for 64 sums */
+AVX512 static inline __m512i magnitude_avx512(const __m512i *inverse, __m512i lo, __m512i hi)
+{
+    const __m512i byte = _mm512_set1_epi16(255), top = _mm512_set1_epi8(127);
+    const __m512i exact =
+        _mm512_packus_epi16(_mm512_and_si512(lo, byte), _mm512_and_si512(hi, byte));
+    const __m512i coarse =
+        _mm512_packus_epi16(_mm512_srli_epi16(lo, 5), _mm512_srli_epi16(hi, 5));
+    const __mmask64 large = _mm512_test_epi8_mask(coarse, _mm512_set1_epi8(-4));
+    return _mm512_mask_blend_epi8(large, lookup_avx512(inverse, exact),
+                                  lookup_avx512(inverse + 2, _mm512_min_epu8(coarse, top)));
+}
+
 AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(const work_t *w,
                                                                             int32_t row, int32_t z)
 {
@@ -396,23 +481,29 @@ AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(cons
     const int32_t *const reads = w->reads;
     const uint8_t *const target = w->syndrome + (size_t)row * z;
     int16_t *const posterior = w->posterior, *const values = w->value;
-    uint16_t *const costs = w->cost, *const sums = w->sum;
-    int8_t *const messages = w->message + (size_t)first * z, *const signs = w->sign;
-    const __m512i zero = _mm512_setzero_si512();
-    const __m512i most = _mm512_set1_epi8(127), tops = _mm512_set1_epi8(-4);
-    const __m512i low0 = low_bytes_avx512(w->phi, 0), low1 = low_bytes_avx512(w->phi + 64, 0);
-    const __m512i high0 = low_bytes_avx512(w->phi, 8), high1 = low_bytes_avx512(w->phi + 64, 8);
-    const __m512i fine0 = LOAD512(w->inverse), fine1 = LOAD512(w->inverse + 64);
-    const __m512i rough0 = LOAD512(w->inverse + 128), rough1 = LOAD512(w->inverse + 192);
+    int8_t *const messages = w->message + (size_t)first * z;
+    const __m512i zero = _mm512_setzero_si512(), top = _mm512_set1_epi8(127);
+    const __m512i end = _mm512_set1_epi8(63); /* where near has been 0 for long */
+    const __m512i near = _mm512_zextsi256_si512(LOAD256(w->near));
+    __m512i phi_low[2], phi_high[2], inverse[4];
     int32_t unmet = 0;
+    for (int i = 0; i < 2; i++) {
+        phi_low[i] = low_bytes_avx512(w->phi + 64 * i, 0);
+        phi_high[i] = low_bytes_avx512(w->phi + 64 * i, 8);
+    }
+    for (int i = 0; i < 4; i++)
+        inverse[i] = LOAD512(w->inverse + 64 * i);
     for (int32_t k = 0; k < z; k += 64) {
+        const int32_t next = next_group(k, 64, z);
         __m512i s_lo = _mm512_cvtepu8_epi16(LOAD256(target + k));
         __m512i s_hi = _mm512_cvtepu8_epi16(LOAD256(target + k + 32));
         __m512i sign = _mm512_slli_epi16(_mm512_packus_epi16(s_lo, s_hi), 7);
-        __m512i sum_lo = zero, sum_hi = zero;
+        __m512i sum_lo = zero, sum_hi = zero, least = top;
         for (int32_t e = 0; e < width; e++) {
             const int32_t *from = reads + e * groups + k / GROUP;
             const size_t at = (size_t)e * z + k;
+            _mm_prefetch((const char *)(posterior + from[next / GROUP]), _MM_HINT_T0);
+            _mm_prefetch((const char *)(messages + at + next), _MM_HINT_T0);
             __m512i r = LOAD512(messages + at);
             __m512i lo = _mm512_sub_epi16(LOAD512(posterior + from[0]),
                                           _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
@@ -421,43 +512,43 @@ AVX512 static inline __attribute__((always_inline)) int32_t turn_row_avx512(cons
             STORE512(values + at, lo);
             STORE512(values + at + 32, hi);
             __m512i v = _mm512_packs_epi16(lo, hi);
-            __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), most);
-            __m512i low = _mm512_permutex2var_epi8(low0, a, low1);
-            __m512i high = _mm512_permutex2var_epi8(high0, a, high1);
-            __m512i cost_lo = _mm512_unpacklo_epi8(low, high);
-            __m512i cost_hi = _mm512_unpackhi_epi8(low, high);
+            __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), top);
+            __m512i low = lookup_avx512(phi_low, a), high = lookup_avx512(phi_high, a);
             sign = _mm512_xor_si512(sign, v);
-            sum_lo = _mm512_adds_epu16(sum_lo, cost_lo);
-            sum_hi = _mm512_adds_epu16(sum_hi, cost_hi);
-            STORE512(costs + at, cost_lo);
-            STORE512(costs + at + 32, cost_hi);
+            least = _mm512_min_epu8(least, a);
+            sum_lo = _mm512_adds_epu16(sum_lo, _mm512_unpacklo_epi8(low, high));
+            sum_hi = _mm512_adds_epu16(sum_hi, _mm512_unpackhi_epi8(low, high));
         }
-        STORE512(sums + k, sum_lo);
-        STORE512(sums + k + 32, sum_hi);
-        STORE512(signs + k, sign);
+        __m512i low = lookup_avx512(phi_low, least), high = lookup_avx512(phi_high, least);
+        __m512i rest_lo = _mm512_subs_epu16(sum_lo, _mm512_unpacklo_epi8(low, high));
+        __m512i rest_hi = _mm512_subs_epu16(sum_hi, _mm512_unpackhi_epi8(low, high));
+        STORE512(w->least + k, least);
+        STORE512(w->twice + k, magnitude_avx512(inverse, sum_lo, sum_hi));
+        STORE512(w->most + k, _mm512_avg_epu8(magnitude_avx512(inverse, rest_lo, rest_hi), zero));
+        STORE512(w->sign + k, sign);
         unmet += __builtin_popcountll(_mm512_movepi8_mask(sign));
     }
     for (int32_t e = 0; e < width; e++) {
         int16_t *const post = posterior + (size_t)columns[e] * stride(z);
         for (int32_t k = 0; k < z; k += 64) {
             const size_t at = (size_t)e * z + k;
-            __m512i v_lo = LOAD512(values + at), v_hi = LOAD512(values + at + 32);
-            __m512i lo = _mm512_sub_epi16(LOAD512(sums + k), LOAD512(costs + at));
-            __m512i hi = _mm512_sub_epi16(LOAD512(sums + k + 32), LOAD512(costs + at + 32));
-            __m512i fine = _mm512_packus_epi16(lo, hi); /* right below 128, else not taken */
-            __m512i coarse =
-                _mm512_packus_epi16(_mm512_srli_epi16(lo, 5), _mm512_srli_epi16(hi, 5));
-            __mmask64 large = _mm512_test_epi8_mask(coarse, tops);
-            coarse = _mm512_min_epu8(coarse, most);
-            __m512i r =
-                _mm512_mask_blend_epi8(large, _mm512_permutex2var_epi8(fine0, fine, fine1),
-                                       _mm512_permutex2var_epi8(rough0, coarse, rough1));
-            __mmask64 flip = _mm512_movepi8_mask(
-                _mm512_xor_si512(LOAD512(signs + k), _mm512_packs_epi16(v_lo, v_hi)));
+            __m512i lo = LOAD512(values + at), hi = LOAD512(values + at + 32);
+            __m512i v = _mm512_packs_epi16(lo, hi);
+            __m512i a = _mm512_min_epu8(_mm512_abs_epi8(v), top);
+            __m512i twice = LOAD512(w->twice + k), most = LOAD512(w->most + k);
+            __m512i whole = _mm512_avg_epu8(twice, zero);
+            __m512i gap = _mm512_min_epu8(_mm512_subs_epu8(a, whole), end);
+            __m512i both = _mm512_min_epu8(_mm512_add_epi8(a, whole), end);
+            __m512i more = _mm512_permutexvar_epi8(gap, near);
+            __m512i r = _mm512_subs_epu8(_mm512_adds_epu8(twice, more),
+                                         _mm512_permutexvar_epi8(both, near));
+            __mmask64 exact = _mm512_cmpeq_epi8_mask(a, LOAD512(w->least + k));
+            r = _mm512_mask_mov_epi8(_mm512_min_epu8(_mm512_avg_epu8(r, zero), most), exact, most);
+            __mmask64 flip = _mm512_movepi8_mask(_mm512_xor_si512(LOAD512(w->sign + k), v));
             r = _mm512_mask_sub_epi8(r, flip, zero, r);
             STORE512(messages + at, r);
-            lo = _mm512_add_epi16(v_lo, _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
-            hi = _mm512_add_epi16(v_hi, _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
+            lo = _mm512_add_epi16(lo, _mm512_srai_epi16(_mm512_unpacklo_epi8(zero, r), 8));
+            hi = _mm512_add_epi16(hi, _mm512_srai_epi16(_mm512_unpackhi_epi8(zero, r), 8));
             STORE512(post + k, lo);
             STORE512(post + k + 32, hi);
             if (k == 0)
@@ -531,10 +622,11 @@ static void carve(work_t *w, int32_t n_columns, int32_t n_rows, void *workspace)
     }
     w->posterior = workspace;
     w->value = w->posterior + (size_t)n_columns * stride(w->z);
-    w->cost = (uint16_t *)(w->value + widest * z);
-    w->sum = w->cost + widest * z;
-    w->wide_sign = (int16_t *)(w->sum + z);
-    w->sign = (int8_t *)(w->wide_sign + z);
+    w->sum = (uint16_t *)(w->value + widest * z);
+    w->least = (uint8_t *)(w->sum + z);
+    w->twice = w->least + z;
+    w->most = w->twice + z;
+    w->sign = (int8_t *)(w->most + z);
     w->all_reads = (int32_t *)(w->sign + z);
     w->lies = w->all_reads + (size_t)w->row_start[n_rows] * (z / GROUP);
     memset(w->lies, 0, (size_t)n_columns * sizeof *w->lies);
@@ -780,18 +872,19 @@ void ldpc_syndrome(const char *variant, int32_t z, int32_t n_columns, int32_t n_
  * checks had not fallen by 1/32, nor the front of a window come further than ever.
  * `message` (n_edges x z): the first warm_rows rows begin with what it holds, the others with
  * zeros; when it gives up it holds where it ended, else zeros. The workspace holds
- * 2 (z + 32) n_columns + 4 z widest + 5 z + 4 (n_edges z / 32 + n_columns) bytes. */
+ * 2 (z + 32) n_columns + 2 z widest + 6 z + 4 (n_edges z / 32 + n_columns) bytes. */
 int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n_rows,
                     const int32_t *row_start, const int32_t *column, const int32_t *shift,
                     const int32_t *order, const int32_t *window, const int8_t *llr,
                     const uint8_t *syndrome, const uint16_t *phi, const uint8_t *inverse,
-                    int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
+                    const uint8_t *near, int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
                     uint8_t *errors, void *workspace)
 {
     const row_step_t step = step_of(variant);
     const int lanes = lanes_of(variant);
     work_t w = {.z = z, .row_start = row_start, .column = column, .shift = shift,
-                .syndrome = syndrome, .phi = phi, .inverse = inverse, .message = message};
+                .syndrome = syndrome, .phi = phi, .inverse = inverse, .near = near,
+                .message = message};
     carve(&w, n_columns, n_rows, workspace);
     w.short_head = 1;
     for (int i = 32; i < 128; i++)

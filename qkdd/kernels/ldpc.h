@@ -7,5 +7,5 @@ int32_t ldpc_decode(const char *variant, int32_t z, int32_t n_columns, int32_t n
                     const int32_t *row_start, const int32_t *column, const int32_t *shift,
                     const int32_t *order, const int32_t *window, const int8_t *llr,
                     const uint8_t *syndrome, const uint16_t *phi, const uint8_t *inverse,
-                    int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
+                    const uint8_t *near, int32_t max_iterations, int32_t patience, int32_t warm_rows, int8_t *message,
                     uint8_t *errors, void *workspace);

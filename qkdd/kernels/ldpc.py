@@ -22,6 +22,8 @@ FINE = 128
 """Sums below this have an entry of the inverse table each, larger ones share one by 32."""
 
 COARSE = 32
+NEAR = 32
+"""Entries of the table of what a bit that is taken out of a check leaves more."""
 
 _forced: str | None = None
 
@@ -81,6 +83,7 @@ def decode(
     target: Bytes,
     phi: npt.NDArray[np.uint16],
     inverse: Bytes,
+    near: Bytes,
     max_iterations: int,
     *,
     patience: int | None = None,
@@ -99,8 +102,11 @@ def decode(
         The syndrome to meet.
     phi : (128,) uint16
         -ln tanh(x/2) of each magnitude, in steps of the caller's choice.
-    inverse : (256,) uint8, at most 127
-        The magnitude of a sum d of ``phi``: entry d below 128, else entry 128 + min(d // 32, 127).
+    inverse : (256,) uint8, at most 254
+        The magnitude of a sum d of ``phi`` in half steps of ``llr``: entry d below 128, else entry
+        128 + min(d // 32, 127).
+    near : (32,) uint8
+        -ln(1 - exp(-x)) of each magnitude, in half steps; of larger ones it counts as 0.
     max_iterations : int
         Passes over all rows, or as many rows in windows, before it gives up.
     patience : int, optional
@@ -126,7 +132,8 @@ def decode(
 
     Notes
     -----
-    Gallager 1963 (phi form), Hocevar 2004 doi:10.1109/SIPS.2004.1363033 (layers).
+    Gallager 1963 (phi form), Hocevar 2004 doi:10.1109/SIPS.2004.1363033 (layers), and Jones,
+    Valles, Smith, Villasenor, MILCOM 2003 (one sum for all but the least sure bit, corrected here).
     """
     if max_iterations < 1:
         raise ValueError(f"max_iterations {max_iterations} is below 1")
@@ -134,6 +141,9 @@ def decode(
     _require(target, np.uint8, graph.n_checks)
     _require(phi, np.uint16, 128)
     _require(inverse, np.uint8, 2 * FINE)
+    _require(near, np.uint8, NEAR)
+    if inverse.max() > 2 * LLR_MAX:
+        raise ValueError(f"expected at most {2 * LLR_MAX} in inverse, got {inverse.max()}")
     patience = max_iterations if patience is None else patience
     if patience < 1:
         raise ValueError(f"patience {patience} is below 1")
@@ -155,7 +165,7 @@ def decode(
         raise ValueError("messages are not contiguous")
     run = _numpy_decode if backend() == "numpy" else _native_decode
     result = run(
-        graph, llr, target, phi, inverse, max_iterations, patience, warm_rows, kept, window
+        graph, llr, target, phi, inverse, near, max_iterations, patience, warm_rows, kept, window
     )
     if messages is None:
         kept.fill(0)
@@ -178,6 +188,7 @@ def _native_decode(
     target: Bytes,
     phi: npt.NDArray[np.uint16],
     inverse: Bytes,
+    near: Bytes,
     max_iterations: int,
     patience: int,
     warm_rows: int,
@@ -203,6 +214,7 @@ def _native_decode(
         buffer("uint8_t[]", np.ascontiguousarray(target)),
         buffer("uint16_t[]", np.ascontiguousarray(phi)),
         buffer("uint8_t[]", np.ascontiguousarray(inverse)),
+        buffer("uint8_t[]", np.ascontiguousarray(near)),
         max_iterations,
         patience,
         warm_rows,
@@ -239,6 +251,7 @@ def _numpy_decode(
     target: Bytes,
     phi: npt.NDArray[np.uint16],
     inverse: Bytes,
+    near: Bytes,
     max_iterations: int,
     patience: int,
     warm_rows: int,
@@ -265,7 +278,7 @@ def _numpy_decode(
         front, unmet = end, 0
         for turn in range(begin, end):
             row, index, goal = rows[order[turn]], indices[order[turn]], goals[order[turn]]
-            unmet += _numpy_row(posterior, row, index, goal, phi, inverse)
+            unmet += _numpy_row(posterior, row, index, goal, (phi, inverse, near))
             front = turn if unmet > window.slack and front == end else front
         n_passes += 1
         turns += end - begin
@@ -288,20 +301,31 @@ def _numpy_row(
     row: npt.NDArray[np.int8],
     index: npt.NDArray[np.int64],
     goal: npt.NDArray[np.bool_],
-    phi: npt.NDArray[np.uint16],
-    inverse: Bytes,
+    tables: tuple[npt.NDArray[np.uint16], Bytes, Bytes],
 ) -> int:
     """Let a row take its turn; return how many checks the values that it read do not meet."""
+    phi, inverse, near = tables
     value = posterior[index] - row
-    cost = phi[np.minimum(np.abs(value), LLR_MAX)].astype(np.int32)
-    rest = np.minimum(cost.sum(axis=0), SUM_MAX) - cost
-    rest = np.where(rest < FINE, rest, FINE + np.minimum(rest // COARSE, FINE - 1))
+    sure = np.minimum(np.abs(value), LLR_MAX)
+    least = sure.min(axis=0)
+    total = np.minimum(phi[sure].sum(axis=0, dtype=np.int64), SUM_MAX)
+    twice = _magnitude(inverse, total)
+    most = (_magnitude(inverse, np.maximum(total - phi[least], 0)) + 1) // 2
+    whole = (twice + 1) // 2
+    padded = np.append(near, 0).astype(np.int16)
+    more = np.minimum(twice + padded[np.clip(sure - whole, 0, NEAR)], 255)
+    rest = np.maximum(more - padded[np.minimum(sure + whole, NEAR)], 0)
+    size = np.where(sure == least, most, np.minimum((rest + 1) // 2, most))
     negative = value < 0
     wrong = np.bitwise_xor.reduce(negative, axis=0) ^ goal
-    size = inverse[rest].astype(np.int16)
     row[:] = np.where(wrong ^ negative, -size, size)
     posterior[index] = value + row
     return int(np.count_nonzero(wrong))
+
+
+def _magnitude(inverse: Bytes, total: npt.NDArray[np.int64]) -> npt.NDArray[np.int16]:
+    entry = np.where(total < FINE, total, FINE + np.minimum(total // COARSE, FINE - 1))
+    return inverse[entry].astype(np.int16)
 
 
 def _first_wrong(

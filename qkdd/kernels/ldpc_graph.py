@@ -68,7 +68,7 @@ class Graph:
     @property
     def workspace_bytes(self) -> int:
         widest = int(np.diff(self.row_start).max())
-        values = 2 * (self.z + GROUP) * self.n_columns + self.z * (4 * widest + 5)
+        values = 2 * (self.z + GROUP) * self.n_columns + self.z * (2 * widest + 6)
         return values + 4 * (self.n_messages // GROUP + self.n_columns)
 
     @property

@@ -104,6 +104,7 @@ class Decoder:
             target,
             table.phi,
             table.inverse,
+            table.near,
             self._max_iterations * (LONG_PASSES if long else 1),
             patience=LONG_PATIENCE if long else PATIENCE,
             messages=messages,

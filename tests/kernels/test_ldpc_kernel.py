@@ -34,8 +34,9 @@ def a_table(rng: np.random.Generator):
     """Tables of the right form: falling, as phi does."""
     most = rng.choice([20, 300, 5_000, 65_536])
     phi = np.sort(rng.integers(0, most, 128))[::-1].astype(np.uint16)
-    inverse = rng.integers(0, 128, 256).astype(np.uint8)
-    return phi, inverse
+    inverse = rng.integers(0, 255, 256).astype(np.uint8)
+    near = rng.integers(0, 256, 32).astype(np.uint8)
+    return phi, inverse, near
 
 
 def a_small_code():
@@ -51,8 +52,9 @@ def a_small_code():
     x = np.maximum(np.arange(128), 0.25) / 12
     phi = np.rint(-np.log(np.tanh(x / 2)) * 1000).astype(np.uint16)
     sums = np.concatenate([np.maximum(np.arange(128), 0.25), np.arange(128) * 32 + 16]) / 1000
-    inverse = np.minimum(np.rint(-np.log(np.tanh(sums / 2)) * 12), 127).astype(np.uint8)
-    return graph, (phi, inverse)
+    inverse = np.minimum(np.rint(-np.log(np.tanh(sums / 2)) * 24), 254).astype(np.uint8)
+    near = np.rint(np.minimum(-np.log1p(-np.exp(-x[:32])) * 24, 254)).astype(np.uint8)
+    return graph, (phi, inverse, near)
 
 
 def dense(graph: Graph) -> np.ndarray:
@@ -92,7 +94,7 @@ def test_decoder_gives_the_twins_bits_for_any_input(
     graph = a_graph(rng, z=z, n_columns=n_columns, n_rows=n_rows)
     llr = rng.integers(-127, 128, graph.n_bits).astype(np.int8)
     target = rng.integers(0, 2, graph.n_checks, np.uint8)
-    phi, inverse = a_table(rng)
+    phi, inverse, near = a_table(rng)
     warm_rows = int(rng.integers(0, n_rows + 1))
     before = rng.integers(-127, 128, graph.n_messages).astype(np.int8)
     patience = int(rng.integers(1, iterations + 1))
@@ -112,6 +114,7 @@ def test_decoder_gives_the_twins_bits_for_any_input(
             target,
             phi,
             inverse,
+            near,
             iterations,
             patience=patience,
             messages=messages,
@@ -263,20 +266,22 @@ def test_a_malformed_graph_never_reaches_the_kernel(change: dict, words: str) ->
 def test_arrays_of_the_wrong_size_never_reach_the_kernel() -> None:
     rng = np.random.default_rng(4)
     graph = a_graph(rng, z=64, n_columns=4, n_rows=2)
-    phi, inverse = a_table(rng)
+    phi, inverse, near = a_table(rng)
     llr = np.zeros(graph.n_bits, np.int8)
     target = np.zeros(graph.n_checks, np.uint8)
     with pytest.raises(ValueError, match="expected"):
         ldpc.syndrome(graph, llr[1:].view(np.uint8))
     for wrong in (
-        (llr[1:], target, phi, inverse),
-        (llr, target[1:], phi, inverse),
-        (llr, target, phi[1:], inverse),
-        (llr, target, phi, inverse[1:]),
+        (llr[1:], target, phi, inverse, near),
+        (llr, target[1:], phi, inverse, near),
+        (llr, target, phi[1:], inverse, near),
+        (llr, target, phi, inverse[1:], near),
+        (llr, target, phi, inverse, near[1:]),
+        (llr, target, phi, inverse | np.uint8(255), near),
     ):
         with pytest.raises(ValueError, match="expected"):
             ldpc.decode(graph, *wrong, 3)
-    right = (llr, target, phi, inverse, 3)
+    right = (llr, target, phi, inverse, near, 3)
     straight = np.arange(2, dtype=np.int32)
     for options, words in (
         ({"window": Window(1, 0, 0, straight[:1])}, "the order is none of 2 rows"),

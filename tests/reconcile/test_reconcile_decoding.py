@@ -60,7 +60,15 @@ def test_going_on_takes_fewer_passes_than_beginning_anew() -> None:
         before = np.empty(0, np.int8)
         for round_no in range(9):
             rows = graph(CODE, 0, CODE.rows_after(round_no))
-            problem = (rows, likelihoods, ldpc.syndrome(rows, errors), table.phi, table.inverse, 40)
+            problem = (
+                rows,
+                likelihoods,
+                ldpc.syndrome(rows, errors),
+                table.phi,
+                table.inverse,
+                table.near,
+                40,
+            )
             messages = ldpc.new_messages(rows)
             messages[: before.size] = before
             warm_rows = before.size and CODE.rows_after(round_no - 1)
