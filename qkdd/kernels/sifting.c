@@ -124,6 +124,16 @@ INLINE uint64_t gathered(uint64_t bytes, unsigned plane)
     return (bytes >> plane & 0x0101010101010101u) * 0x0102040810204080u >> 56;
 }
 
+/* detectors: (n,) bit | basis << 1; of bases and bits a byte for each eight. */
+void sifting_split(const uint8_t *detectors, size_t n, uint8_t *bases, uint8_t *bits)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        const uint64_t eight = load(detectors, i, n);
+        bits[i / 8] = (uint8_t)gathered(eight, 0);
+        bases[i / 8] = (uint8_t)gathered(eight, 1);
+    }
+}
+
 INLINE void alice(const uint8_t *states, const uint8_t *bases, size_t n, uint8_t *planes,
                   size_t plane_bytes, int64_t *sums, extract_fn extract)
 {

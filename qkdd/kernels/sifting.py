@@ -44,6 +44,24 @@ def force(name: str | None) -> None:
     _backend = backends()[0] if name is None else name
 
 
+def split_detectors(detectors: Bytes) -> tuple[Bytes, Bytes]:
+    """Pack the bases and the bits of (n,) detectors, basis * 2 + bit; the bits are raw key."""
+    if _backend == TWIN:
+        bits = detectors & _ONE
+        packed = _packed(detectors >> _ONE & _ONE), _packed(bits)
+        bits.fill(0)
+        return packed
+    bases, bits = np.empty((2, -(-detectors.size // 8)), np.uint8)
+    ffi = _native.ffi
+    _native.lib.sifting_split(
+        ffi.from_buffer("uint8_t[]", np.ascontiguousarray(detectors)),
+        detectors.size,
+        ffi.from_buffer("uint8_t[]", bases),
+        ffi.from_buffer("uint8_t[]", bits),
+    )
+    return bases, bits
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyPlanes:
     """Key-basis bits of some clicks: packed bits, low and high bits of their intensities."""

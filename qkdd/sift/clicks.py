@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qkdd.kernels.sifting import split_detectors
 from qkdd.sift.gaps import Words, encode_gaps
 
 CHUNK_CLICKS = 1 << 18
@@ -97,15 +98,9 @@ class ClickStore:
 
     def _seal(self) -> None:
         detectors = self._detectors[: self._n_open]
-        bits = detectors & 1
-        chunk = ClickChunk(
-            n_clicks=self._n_open,
-            gaps=np.concatenate(self._words) if self._words else np.empty(0, "<u2"),
-            bases=np.packbits(detectors >> 1, bitorder="little"),
-            bits=np.packbits(bits, bitorder="little"),
-        )
-        self._chunks.append(chunk)
-        bits.fill(0)
+        bases, bits = split_detectors(detectors)
+        gaps = np.concatenate(self._words) if self._words else np.empty(0, "<u2")
+        self._chunks.append(ClickChunk(self._n_open, gaps, bases, bits))
         detectors.fill(0)
         self._words.clear()
         self._n_open = 0

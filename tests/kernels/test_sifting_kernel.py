@@ -38,6 +38,15 @@ def key(planes: kernel.KeyPlanes) -> tuple:
 
 @each_variant
 @given(SIZES, st.integers(0, 2**32 - 1))
+def test_detectors_are_split_into_bases_and_bits(variant: str, n: int, seed: int) -> None:
+    detectors = np.random.default_rng(seed).integers(0, 4, n).astype(np.uint8)
+    for bases, bits in both(variant, kernel.split_detectors, detectors):
+        assert bases.tolist() == packed(detectors >> 1).tolist()
+        assert bits.tolist() == packed(detectors & 1).tolist()
+
+
+@each_variant
+@given(SIZES, st.integers(0, 2**32 - 1))
 def test_alice_finds_what_the_twin_finds(variant: str, n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     states = (rng.integers(0, 4, n) | rng.integers(0, 3, n) << 2).astype(np.uint8)
