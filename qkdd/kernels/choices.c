@@ -116,10 +116,12 @@ __attribute__((target("aes,vaes,avx2"))) static inline void words_vaes(const __m
 {
     __m256i x[LANES];
     uint32_t block[LANES][8];
-    for (int lane = 0; lane < LANES; lane++) {
-        const uint64_t *two = i + 2 * lane;
-        x[lane] = _mm256_set_epi64x(0, (long long)(two[1] >> 2), 0, (long long)(two[0] >> 2));
-        x[lane] = _mm256_xor_si256(x[lane], k[0]);
+    for (int lane = 0; lane < LANES; lane += 2) { /* of four, the first and third, then the others */
+        const __m256i four = _mm256_srli_epi64(
+            _mm256_loadu_si256((const __m256i *)(i + 2 * lane)), 2);
+        const __m256i zero = _mm256_setzero_si256();
+        x[lane] = _mm256_xor_si256(_mm256_unpacklo_epi64(four, zero), k[0]);
+        x[lane + 1] = _mm256_xor_si256(_mm256_unpackhi_epi64(four, zero), k[0]);
     }
     for (int round = 1; round < 14; round++)
         for (int lane = 0; lane < LANES; lane++)
@@ -127,9 +129,38 @@ __attribute__((target("aes,vaes,avx2"))) static inline void words_vaes(const __m
     for (int lane = 0; lane < LANES; lane++) {
         x[lane] = _mm256_aesenclast_epi128(x[lane], k[14]);
         _mm256_storeu_si256((__m256i *)block[lane], x[lane]);
-        words[2 * lane] = block[lane][i[2 * lane] & 3];
-        words[2 * lane + 1] = block[lane][4 + (i[2 * lane + 1] & 3)];
+        const int first = 2 * (lane & ~1) + (lane & 1);
+        words[first] = block[lane][i[first] & 3];
+        words[first + 2] = block[lane][4 + (i[first + 2] & 3)];
     }
+}
+
+/* state_of() of eight words, in 32 bits each. */
+__attribute__((target("avx2"))) static inline __m256i eight_states(const uint32_t words[8],
+                                                                   const thresholds *t)
+{
+    const __m256i word = _mm256_loadu_si256((const __m256i *)words);
+    const __m256i key = _mm256_set1_epi32((int)t->key - 1);
+    const __m256i signal = _mm256_set1_epi32((int)t->signal - 1);
+    const __m256i weak = _mm256_set1_epi32((int)(t->signal + t->weak) - 1);
+    const __m256i high = _mm256_srli_epi32(word, 16), four = _mm256_set1_epi32(4);
+    const __m256i low = _mm256_and_si256(_mm256_srli_epi32(word, 1), _mm256_set1_epi32(0x7fff));
+    const __m256i bit = _mm256_and_si256(word, _mm256_set1_epi32(1));
+    const __m256i basis = _mm256_and_si256(_mm256_cmpgt_epi32(low, key), _mm256_set1_epi32(2));
+    return _mm256_add_epi32(
+        _mm256_or_si256(bit, basis),
+        _mm256_add_epi32(_mm256_and_si256(_mm256_cmpgt_epi32(high, signal), four),
+                         _mm256_and_si256(_mm256_cmpgt_epi32(high, weak), four)));
+}
+
+__attribute__((target("avx2"))) static inline void states_avx2(const uint32_t words[2 * LANES],
+                                                               const thresholds *t,
+                                                               uint8_t states[2 * LANES])
+{
+    __m256i all = _mm256_packus_epi32(eight_states(words, t), eight_states(words + 8, t));
+    all = _mm256_permute4x64_epi64(all, 0xd8);
+    all = _mm256_permute4x64_epi64(_mm256_packus_epi16(all, all), 0x08);
+    _mm_storeu_si128((__m128i *)states, _mm256_castsi256_si128(all));
 }
 
 __attribute__((target("aes,vaes,avx2"))) static void states_vaes(const uint8_t seed[32],
@@ -142,17 +173,23 @@ __attribute__((target("aes,vaes,avx2"))) static void states_vaes(const uint8_t s
     __m256i k[15];
     uint64_t i[2 * LANES] = {0};
     uint32_t words[2 * LANES];
+    uint8_t found[2 * LANES];
     expand(seed, narrow);
     for (int round = 0; round < 15; round++)
         k[round] = _mm256_broadcastsi128_si256(narrow[round]);
     for (size_t start = 0; start < n; start += 2 * LANES) {
         size_t here = n - start < 2 * LANES ? n - start : 2 * LANES;
-        for (size_t lane = 0; lane < here; lane++)
-            i[lane] = pulse_number(pulses, pulse_bytes, start + lane);
-        words_vaes(k, i, words);
-        for (size_t lane = 0; lane < here; lane++)
-            states[start + lane] = state_of(words[lane], t);
+        if (here == 2 * LANES && pulse_bytes == 8) {
+            words_vaes(k, (const uint64_t *)pulses + start, words);
+        } else {
+            for (size_t lane = 0; lane < here; lane++)
+                i[lane] = pulse_number(pulses, pulse_bytes, start + lane);
+            words_vaes(k, i, words);
+        }
+        states_avx2(words, t, found);
+        memcpy(states + start, found, here);
     }
+    wipe(found, sizeof found);
     wipe(narrow, sizeof narrow);
     wipe(k, sizeof k);
     wipe(words, sizeof words);

@@ -104,6 +104,29 @@ def test_backends_agree_on_strided_and_long_arrays(backend: str) -> None:
     assert np.array_equal(got, choices.states(pulses))
 
 
+@pytest.mark.parametrize("key", [0, 1, 2**15 - 1, 2**15])
+@pytest.mark.parametrize(
+    ("signal", "weak"), [(0, 0), (0, 2**16), (2**16, 0), (1, 2), (2**16 - 1, 1)]
+)
+def test_backends_agree_at_the_ends_of_the_thresholds(
+    backend: str, key: int, signal: int, weak: int
+) -> None:
+    pulses = np.random.default_rng(3).integers(0, 2**40, 333)
+    found = []
+    for name in (backend, kernel.TWIN):
+        kernel.force(name)
+        found.append(
+            kernel.lookup_states(
+                memoryview(bytes(range(32))),
+                pulses,
+                key_threshold=key,
+                signal_threshold=signal,
+                weak_threshold=weak,
+            ).tolist()
+        )
+    assert found[0] == found[1]
+
+
 def test_frequencies_are_the_thresholds_within_5_sigma() -> None:
     n = 400_000
     states = source(b"\x5a" * 32).states(np.arange(n))
