@@ -39,7 +39,7 @@ __all__ = ["EncoderLight", "Events", "OpticalLink", "link_seed"]
 MAX_CANDIDATE_HZ = 20e6
 """Brighter light than this shows as just so many photons: past any use, and a bound on CPU."""
 
-MAX_CHUNK = 1 << 16  # candidates in memory at a time
+MAX_CHUNK = 1 << 17  # candidates in memory at a time: what 0.1 s of a bright link has fits
 
 PS_PER_S = 10**12
 LONGEST_STEP_S = 10.0
