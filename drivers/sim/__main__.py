@@ -5,6 +5,7 @@ An order (``drivers.sim.orders``) in the place of LAB.toml is for a lab that run
 """
 
 import argparse
+import ctypes
 import json
 import secrets
 import sys
@@ -17,6 +18,18 @@ from drivers.sim.config import LabConfigError, read_lab
 from drivers.sim.control import control_path
 from drivers.sim.lab import serve_lab
 from drivers.sim.orders import COMMANDS, give_order
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+KEPT_BYTES = 1 << 24
+"""Above what a step's arrays need: memory that goes back to the system comes again page by page."""
+
+
+def keep_freed_memory() -> None:
+    """Let the next step have the memory of the last one; nothing where there is no mallopt."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def announce(resources: dict[str, dict[str, str]]) -> None:
@@ -34,6 +47,7 @@ def main() -> int:
     )
     parser.add_argument("lab", type=Path, metavar="LAB.toml")
     path: Path = parser.parse_args().lab
+    keep_freed_memory()
     try:
         lab = read_lab(path)
         run = partial(
