@@ -21,7 +21,7 @@ PATIENCE = 6
 """Passes without progress after which the next round is asked for: it goes on where this one
 stopped. Fewer save time and spend key."""
 
-LONG_PATIENCE = 25
+LONG_PATIENCE = 8
 LONG_PASSES = 5
 """A long frame is decoded from one end to the other: patience, and how many times the passes of
 ``max_iterations`` it may take."""

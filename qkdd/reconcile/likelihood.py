@@ -59,7 +59,7 @@ def tables() -> Tables:
     near[0] = 2 * LLR_MAX  # without end
     return Tables(
         phi=np.minimum(np.rint(_phi(x) * PHI_STEPS), PHI_MAX).astype(np.uint16),
-        inverse=np.minimum(np.rint(magnitude), 2 * LLR_MAX).astype(np.uint8),
+        inverse=np.clip(np.rint(magnitude - 0.5), 0, 2 * LLR_MAX).astype(np.uint8),
         near=np.rint(near).astype(np.uint8),
     )
 
