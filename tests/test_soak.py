@@ -96,6 +96,13 @@ def test_a_leak_of_every_life_is_found_though_the_thirds_are_alike(
     assert len(growth.failures) == n_failures
 
 
+def test_what_rises_once_in_a_life_and_stays_is_no_leak() -> None:
+    samples = [sample(at_s, 60 if at_s < 700 else 70, pid=1) for at_s in range(1200)]
+    growth = growth_of(samples, "relay-a", 3600.0)
+    assert growth.life_mb == [[60, 60, 70, 70]]
+    assert not growth.failures
+
+
 def test_a_short_life_says_nothing_about_growth() -> None:
     samples = [sample(at_s, 60 + at_s, pid=7) for at_s in range(300)]
     assert not growth_of(samples, "relay-a", 3600.0).life_mb

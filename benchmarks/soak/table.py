@@ -47,17 +47,17 @@ def by_kind(days: Iterable[Day]) -> list[str]:
 def of_processes(verdict: Verdict) -> list[str]:
     lines = [
         "| process | lives | memory, MB, by thirds of the run: calm, median | highest "
-        "| halves of long lives, calm | files, calm | threads, calm |",
+        "| quarters of long lives, calm | files, calm | threads, calm |",
         "|---|---|---|---|---|---|---|",
     ]
     for growth in verdict.growth:
         memory = ", ".join(f"{value:.0f}" for value in growth.rss_mb)
         peaks = ", ".join(f"{value:.0f}" for value in growth.peak_mb)
-        halves = ", ".join(f"{early:.0f} to {late:.0f}" for early, late in growth.life_mb) or "-"
+        lives = "; ".join(", ".join(f"{mb:.0f}" for mb in life) for life in growth.life_mb) or "-"
         files = ", ".join(map(str, growth.n_files))
         threads = ", ".join(map(str, growth.n_threads))
         lines.append(
-            f"| {growth.name} | {growth.n_lives} | {memory} | {peaks} | {halves} "
+            f"| {growth.name} | {growth.n_lives} | {memory} | {peaks} | {lives} "
             f"| {files} | {threads} |"
         )
     return lines

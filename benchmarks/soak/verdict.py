@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import trio
@@ -19,10 +20,13 @@ from tests.whole.agreement import stores_agree
 from tests.whole.memory_scan import traces
 
 MOST_GROWTH = 1.1
-"""Of calm memory: a third of the run over the first, and the second half of a life over the first.
+"""Of calm memory: the run's last third over its first, a life's last quarter over its first.
 
 A leak stays when the bad day is over. What a day takes while tags wait behind a stall does not,
 and its highest value is one stall's, so it has a limit of its own."""
+LEAST_RISE = 1.01
+"""From each quarter of a life to the next if it leaks: bad days come in all four. What rises once
+and stays is memory that a process has freed and keeps."""
 MOST_PEAK_GROWTH = 1.5
 """Of the highest memory of the run's last third over that of the first: a queue without an end."""
 WARM_S, LONG_LIFE_S = 120.0, 360.0
@@ -46,8 +50,8 @@ class Growth:
     rss_mb: list[float]
     """The median."""
     peak_mb: list[float]
-    life_mb: list[tuple[float, float]]
-    """Of every long life: the medians of its first and its second half."""
+    life_mb: list[list[float]]
+    """Of every long life: the medians of its quarters."""
     n_files: list[int]
     n_threads: list[int]
     n_lives: int
@@ -60,9 +64,10 @@ class Growth:
         if self.peak_mb[2] > MOST_PEAK_GROWTH * self.peak_mb[0]:
             found.append(f"{self.name}: peaks {self.peak_mb[0]:.0f} -> {self.peak_mb[2]:.0f} MB")
         found += [
-            f"{self.name}: memory {early:.0f} -> {late:.0f} MB in one life"
-            for early, late in self.life_mb
-            if late > MOST_GROWTH * early
+            f"{self.name}: memory {' -> '.join(f'{value:.0f}' for value in life)} MB in one life"
+            for life in self.life_mb
+            if life[-1] > MOST_GROWTH * life[0]
+            and all(late > LEAST_RISE * early for early, late in pairwise(life))
         ]
         if self.n_files[2] > self.n_files[0] + MORE_FILES:
             found.append(f"{self.name}: open files {self.n_files[0]} -> {self.n_files[2]}")
@@ -104,18 +109,18 @@ def _median(samples: list[Sample]) -> float:
     return statistics.median([one.rss_mb for one in samples]) if samples else 0.0
 
 
-def _lives(samples: list[Sample]) -> list[tuple[float, float]]:
+def _lives(samples: list[Sample]) -> list[list[float]]:
     found = []
     for pid in dict.fromkeys(one.pid for one in samples):
         life = [one for one in samples if one.pid == pid]
-        born_s, died_s = life[0].at_s + WARM_S, life[-1].at_s
-        if died_s - life[0].at_s >= LONG_LIFE_S:
-            middle_s = (born_s + died_s) / 2
-            warm = [one for one in life if one.calm and one.at_s >= born_s]
-            early = [one for one in warm if one.at_s < middle_s]
-            late = [one for one in warm if one.at_s >= middle_s]
-            if early and late:
-                found.append((_median(early), _median(late)))
+        warm_s, length_s = life[0].at_s + WARM_S, life[-1].at_s - life[0].at_s
+        if length_s < LONG_LIFE_S:
+            continue
+        quarter_s = (length_s - WARM_S + 1e-9) / 4
+        calm = [one for one in life if one.calm and one.at_s >= warm_s]
+        quarters = [[o for o in calm if int((o.at_s - warm_s) / quarter_s) == n] for n in range(4)]
+        if all(quarters):
+            found.append([_median(quarter) for quarter in quarters])
     return found
 
 
