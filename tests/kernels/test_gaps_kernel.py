@@ -24,6 +24,14 @@ def both(variant: str, function, *arguments):
     return said
 
 
+def agree_and_come_back(variant, slots, previous, frame) -> None:
+    fast, twin = both(variant, kernel.encode, slots, previous)
+    assert fast.tolist() == twin.tolist()
+    for back, lowest in both(variant, kernel.decode, fast, previous, slots.size, frame):
+        assert back.tolist() == slots.tolist()
+        assert lowest == min((slots % frame).tolist(), default=2**63 - 1)
+
+
 @each_variant
 @given(
     st.lists(st.integers(1, 400_000), max_size=60), st.integers(-1, 10**9), st.integers(1, 10**6)
@@ -31,11 +39,7 @@ def both(variant: str, function, *arguments):
 def test_gaps_are_those_of_the_twin_and_come_back(variant, gaps, start, frame) -> None:
     slots = start % 1000 + np.cumsum(np.array(gaps, np.int64))
     slots, previous = slots.astype(np.uint32), start % 1000
-    fast, twin = both(variant, kernel.encode, slots, previous)
-    assert fast.tolist() == twin.tolist()
-    for back, lowest in both(variant, kernel.decode, fast, previous, slots.size, frame):
-        assert back.tolist() == slots.tolist()
-        assert lowest == min((slots % frame).tolist(), default=2**63 - 1)
+    agree_and_come_back(variant, slots, previous, frame)
 
 
 @each_variant
@@ -48,11 +52,7 @@ def test_rows_of_small_gaps_are_those_of_the_twin_and_come_back(
     variant, gaps, previous, frame
 ) -> None:
     slots = (previous + np.cumsum(np.array(gaps, np.int64))).astype(np.uint32)
-    fast, twin = both(variant, kernel.encode, slots, previous)
-    assert fast.tolist() == twin.tolist()
-    for back, lowest in both(variant, kernel.decode, fast, previous, slots.size, frame):
-        assert back.tolist() == slots.tolist()
-        assert lowest == min((slots % frame).tolist(), default=2**63 - 1)
+    agree_and_come_back(variant, slots, previous, frame)
 
 
 @each_variant
