@@ -93,13 +93,8 @@ class Blocks:
         counts = rng.multinomial(self._n_pulses, [*chances, 1.0 - sum(chances)], size=n)
         darks = rng.poisson(self._darks, n)
         detectors = np.stack([self._sum(counts, detector=d) for d in range(4)], axis=1)
-        by = [
-            np.stack([self._sum(counts, intensity=i, sifted=True, bases=(b,)) for i in range(3)], 1)
-            for b in (0, 1)
-        ]
-        wrong = np.stack(
-            [self._sum(counts, intensity=i, wrong=True, bases=(1,)) for i in range(3)], axis=1
-        )
+        key, test = (self._by_intensity(counts, b, sifted=True) for b in (0, 1))
+        key_wrong, test_wrong = (self._by_intensity(counts, b, wrong=True) for b in (0, 1))
         double, cross = self._sum(counts, kind="double"), self._sum(counts, kind="cross")
         for at in range(n):
             yield Sight(
@@ -112,8 +107,17 @@ class Blocks:
                 n_cross=int(cross[at]),
                 n_out_of_gate=int(darks[at]),
                 n_dead=0,
-                counts=DecoyCounts(_three(by[0][at]), _three(by[1][at]), _three(wrong[at])),
+                counts=DecoyCounts(
+                    key=_three(key[at]),
+                    test=_three(test[at]),
+                    test_errors=_three(test_wrong[at]),
+                    key_errors=_three(key_wrong[at]),
+                ),
             )
+
+    def _by_intensity(self, counts: Int, basis: int, **wanted: object) -> Int:
+        sums = [self._sum(counts, bases=(basis,), intensity=i, **wanted) for i in range(3)]
+        return np.stack(sums, axis=1)
 
     def _sum(self, counts: Int, *, bases: tuple[int, ...] = (0, 1), **wanted: object) -> Int:
         """Sum the (blocks, endings) ``counts`` over the endings that are as ``wanted``."""

@@ -2,15 +2,15 @@
 
     python -m benchmarks.monitors [--km 50] [--seconds 4] [--honest 10] [--seed 1] [--json]
 
-Light, time tagger, frames and sifting of both ends run in one process (no reconciliation). For each
-attack the strength falls step by step from 1; at each step a block of ``--seconds`` is measured and
-judged by `qkdd.watch`, with the default tolerances and without any. "seen from" is the smallest
-strength at which a monitor speaks within that one block, which is also the time to detection; "tap"
-the smallest that the transmitter's power meter sees. "key then" is the secret length at that
-strength (at 1 if it is not seen) over the honest one, from the block's own counts and 1.21 h(QBER)
-disclosed: where it falls, the length pays; where it does not, only a monitor stands between Eve and
-the key. The last line says how many of ``--honest`` blocks without an attack spoke, and what the
-thresholds promise.
+Light, time tagger, frames and sifting of both ends run in one process (no reconciliation: both
+ends' bits are compared). For each attack the strength falls step by step from 1; at each step a
+block of ``--seconds`` is measured and judged by `qkdd.watch`, with the default tolerances and
+without any. "seen from" is the smallest strength at which a monitor speaks within that one block,
+which is also the time to detection; "tap" the smallest that the transmitter's power meter sees.
+"key then" is the secret length at that strength (at 1 if it is not seen) over the honest one, from
+the block's own counts and 1.21 h(QBER) disclosed: where it falls, the length pays; where it does
+not, only a monitor stands between Eve and the key. The last line says how many of ``--honest``
+blocks without an attack spoke, and what the thresholds promise.
 
 Simulated optics test our code's reaction, not physics.
 """
@@ -29,9 +29,10 @@ from benchmarks.river import River
 from drivers.sim.config import Attack
 from qkdd.amplify.length import secret_length
 from qkdd.amplify.settings import ProofSettings
-from qkdd.base.counts import DecoyCounts
+from qkdd.base.counts import ByIntensity, DecoyCounts
 from qkdd.base.ids import BlockNo
 from qkdd.frames.events import BlockEnded, DetectedFrame, Event, FrameStartFound, Lost
+from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
 from qkdd.watch.monitors import MONITORS, alarms, threshold
 from qkdd.watch.settings import WatchSettings
@@ -108,8 +109,9 @@ class Watched(River):
             case BlockEnded():
                 ended, self._sifter = self._sifter, BobSifter(BlockNo(event.block_index + 1))
                 tally, self._tally = self._tally, Tally()
-                alice, _ = self._sift(event.block_index, ended)
-                return self._look(tally, alice.counts, event.block_index)
+                alice, bob = self._sift(event.block_index, ended)
+                counts = replace(alice.counts, key_errors=_wrong(alice, bob))
+                return self._look(tally, counts, event.block_index)
             case Lost():
                 raise RuntimeError(f"the light was lost: {event.reason}")
         return None
@@ -129,6 +131,13 @@ class Watched(River):
             counts, self._setup.intensities, disclosed, ProofSettings(), n_pulses=n_pulses
         )
         return Look(sight, length.bits)
+
+
+def _wrong(alice: SiftedBlock, bob: SiftedBlock) -> ByIntensity:
+    """What reconciliation would have found."""
+    wrong = alice.key_intensities[alice.key_bits != bob.key_bits]
+    signal, weak, vacuum = np.bincount(wrong, minlength=3).tolist()
+    return signal, weak, vacuum
 
 
 def entropy_of(q: float) -> float:

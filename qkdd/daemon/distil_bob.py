@@ -1,7 +1,7 @@
 """Bob's end of distillation: each block that has ended, from clicks to committed key."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -86,7 +86,7 @@ class BobDistiller:
             await self._trust_detectors(block)
             self._watchman.judge(block.tally, sifted.counts, block.index)
             await self._ties.send(sifter.errors())
-            await self._reconcile(sifted, work, mail)
+            await self._reconcile(sifted, block, work, mail)
         finally:
             sifted.wipe()
 
@@ -98,8 +98,10 @@ class BobDistiller:
         if reason is not None:
             raise BlockGone(reason)
 
-    async def _reconcile(self, sifted: SiftedBlock, work: Work, mail: BlockMail) -> None:
-        settings, counts = self._ties.settings, sifted.counts
+    async def _reconcile(
+        self, sifted: SiftedBlock, block: EndedBlock, work: Work, mail: BlockMail
+    ) -> None:
+        settings = self._ties.settings
         machine = bob_end(
             work.block_no, sifted.key_bits, sifted.key_intensities, settings.reconcile
         )
@@ -109,6 +111,8 @@ class BobDistiller:
                 await self._ties.send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
+        counts = replace(sifted.counts, key_errors=reconciled.key_errors)
+        self._watchman.judge(block.tally, counts, block.index)
         length = await self._ties.compute(bound_length, counts, reconciled, settings, work)
         auth_bytes = 0
         if length.n_out:

@@ -43,9 +43,8 @@ from qkdd.watch.sight import Tally
 log = structlog.get_logger(__name__)
 
 SEARCH_TIMEOUT_S = 10.0
-ALIGN_TIMEOUT_S = 1200.0
-"""From nine turns of the fibre in ten the feedback loop takes less than three minutes, from a few
-five (docs/operating.md); with less light, a quarter of an hour."""
+ALIGN_TIMEOUT_S = 300.0
+"""The feedback loop needs seconds (docs/operating.md), or minutes with a hundredth of the light."""
 
 
 class BobLight:
@@ -144,10 +143,15 @@ class BobLight:
         return False
 
     async def _check_alignment(self) -> None:
-        """A run that began under a turned polarisation has its time to be turned back."""
-        if self._align_ends_s is None:
+        """A run under a turned polarisation has its time to be turned back."""
+        if self._keeper is None or not self._receiver.tracking:
             return
-        if self._keeper is not None and self._keeper.n_good > self._n_good_before:
+        if self._align_ends_s is None:
+            if self._keeper.seeking:
+                self._receiver.is_being_turned()
+                self._begin_alignment()
+            return
+        if self._keeper.n_good > self._n_good_before:
             self._align_ends_s = None
             self._status.reason = None
             log.info("the polarisation is aligned")
@@ -215,10 +219,8 @@ class BobLight:
         assert self._run is not None
         self._search_ends_s = None
         self._status.enter("light")
-        if event.turned and self._keeper is not None:
-            self._n_good_before = self._keeper.n_good
-            self._align_ends_s = trio.current_time() + ALIGN_TIMEOUT_S
-            self._status.reason = "aligning: the polarisation is turned"
+        if event.turned:
+            self._begin_alignment()
         log.info(
             "frame start found", matched=event.matched, errors=event.errors, turned=event.turned
         )
@@ -230,6 +232,12 @@ class BobLight:
                 matched=event.matched,
             )
         )
+
+    def _begin_alignment(self) -> None:
+        assert self._keeper is not None, "nobody turns it back"
+        self._n_good_before = self._keeper.n_good
+        self._align_ends_s = trio.current_time() + ALIGN_TIMEOUT_S
+        self._status.reason = "aligning: the polarisation is turned"
 
     def _add(self, event: DetectedFrame) -> None:
         assert self._run is not None

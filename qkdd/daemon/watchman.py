@@ -1,4 +1,4 @@
-"""Holds each block of a receiver against its monitors before anything more is said of it."""
+"""Holds each block of a receiver against its monitors."""
 
 import structlog
 
@@ -38,7 +38,7 @@ class Watchman:
         self._shortest_block_s = min(plan.ramp_frames) * frame_s
 
     def judge(self, tally: Tally, counts: DecoyCounts, index: int) -> None:
-        """Return if all is well with block ``index`` of its run.
+        """Return if all is well with block ``index`` of its run, as far as ``counts`` go.
 
         Raises
         ------

@@ -67,6 +67,12 @@ class SlipAlarm:
         self._nats = 0.0
         self._good_nats = [0.0, 0.0]
 
+    def disarm(self) -> None:
+        """Say nothing until the errors of both bases have been below the limit again."""
+        self.armed = False
+        self._nats = 0.0
+        self._good_nats = [0.0, 0.0]
+
     def slipped(self, count: ErrorCount) -> bool:
         """Take in one segment; say whether the evidence suffices."""
         nats = [

@@ -58,6 +58,11 @@ class LightReceiver:
         """Hunting or tracking: tags are looked at."""
         return self._hunter is not None or self._tracker is not None
 
+    @property
+    def tracking(self) -> bool:
+        """A run has been found."""
+        return self._tracker is not None
+
     def takes_long(self, tags: TagBlock) -> bool:
         """Tell whether to feed these may take long, for how many they are or what is sought."""
         if tags.times_ps.size > INLINE_TAGS:
@@ -71,6 +76,11 @@ class LightReceiver:
         self._hunter = Hunter(
             self._plan, self._settings, calibration_states, self._buffer, any_turn=self._any_turn
         )
+
+    def is_being_turned(self) -> None:
+        """Somebody looks for the polarisation of the light that is tracked, by large turns."""
+        if self._tracker is not None:
+            self._tracker.is_being_turned()
 
     def stop(self) -> None:
         """Forget the run and its clicks; ignore tags until the next hunt."""

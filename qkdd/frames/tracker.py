@@ -81,6 +81,10 @@ class Tracker:
             if events and isinstance(events[-1], Lost):
                 return events
 
+    def is_being_turned(self) -> None:
+        """Take errors for no slip until they have been few again."""
+        self._slip.disarm()
+
     def wipe(self) -> None:
         """Zero the clicks of the frame in hand."""
         self._frame.wipe()

@@ -2,15 +2,17 @@
 
 The sphere is turned a little to and fro about one axis after the other, the three at right angles.
 The sum J of both bases' error rates is a cosine of such an angle: nothing else is known of the
-fibre, and nothing of where the axes lie in what the receiver sees.
+fibre, and nothing of where the axes lie in what the receiver sees. Light that is lost is looked for
+by :mod:`qkdd.station.turned`.
 """
 
 import math
-from dataclasses import dataclass
 
 from qkdd.frames.calibration import significantly_above
 from qkdd.station.error_counts import Page, Side
 from qkdd.station.squeezers import FURTHEST, Direction, Squeezers
+from qkdd.station.turned import FEWEST_BITS, Search, Voltages, search
+from qkdd.station.turned import SAMPLE_S as SEARCH_SAMPLE_S
 
 EXCURSION_RAD = 0.04
 """To and fro while the light is good: EXCURSION_RAD^2 / 2 = 0.08 % of errors, both bases together.
@@ -29,29 +31,15 @@ LONG_STEP = 4.0 / 3.0
 """Times the slope, while the light is not settled: right for the mean curvature, and a round leaves
 a third of the angle at the most, where steps of the slope itself leave up to a half."""
 
-SEEK_RAD = 0.3
-"""While the light is bad. At the best voltage it adds 2 % of errors to the basis that it turns:
-less than the limit, or the end of the search would not be seen."""
-
 GOOD_SHARE = 0.8
 """Of the limit: errors below it, as counted, are called good."""
 
-VISITS_PER_PROBE = 3
-"""While the light is bad, the last good voltages are looked at after so many visits: whoever bent
-a fibre may have let go of it. A probe takes as long as the shortest visit."""
+KNOWN_GOOD = 3
+"""Directions in a row measured with good light make these voltages the ones to come back to: a
+search may find a fibre that is bent, and will be let go."""
 
 SIGNIFICANT_SIGMA = 4.0
 """A slope so far beyond its noise is acted on at once: by chance once in 16,000 looks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a probe of other voltages is held against."""
-
-    centre_mv: list[float]
-    seeking: bool
-    sum_of_rates: float
-    """Of both bases' errors in the visit before."""
 
 
 class PolarizationHolder:
@@ -70,22 +58,20 @@ class PolarizationHolder:
     ) -> None:
         self._squeezers = squeezers
         self._max_qber = max_qber
-        self._centre_mv = list(squeezers.apart(tuple(float(mv) for mv in voltages_mv)))
-        self._good_mv = tuple(self._centre_mv)
-        self._was_good = False
+        self._centre_mv = squeezers.apart(tuple(float(mv) for mv in voltages_mv))
+        self._good_mv = self._centre_mv
+        """What to come back to."""
         self._n_settled = 0
         """Directions in a row that were measured while the light was good."""
         self._pages: tuple[Page, ...] = ()
-        self._left: Left | None = None
-        """Where a probe of the last good voltages began."""
-        self._n_sought = 0
+        self._search: Search | None = None
+        """While the errors are too many."""
         self._n_not_found = 0
         self.n_good = 0
         """Directions that were measured with the errors of no basis above the limit."""
         self._ahead: list[Direction] = []
         """Of this round, which began with the three as they were then."""
         self._turn_to_next()
-        self._seeking = False
         self.n_steps = 0
         self._low = True
         self._n_taken = 0
@@ -94,14 +80,15 @@ class PolarizationHolder:
     @property
     def voltages_mv(self) -> tuple[int, ...]:
         """What the channels shall be at now, the excursion included."""
+        if self._search is not None:
+            return tuple(round(mv) for mv in self._asked_mv)
         angle_rad = -self._excursion_rad if self._low else self._excursion_rad
         return tuple(round(mv) for mv in self._moved_mv(angle_rad))
 
     @property
     def centre_mv(self) -> tuple[int, ...]:
         """The best voltages known, without the excursion."""
-        centre_mv = self._centre_mv if self._left is None else self._left.centre_mv
-        return tuple(round(mv) for mv in centre_mv)
+        return tuple(round(mv) for mv in self._centre_mv)
 
     def not_found(self) -> None:
         """The light was there, but no beginning of a run could be made out in it.
@@ -110,26 +97,34 @@ class PolarizationHolder:
         after the other, and back again each second time: the light may have another fault.
         """
         self._n_not_found += 1
-        self._left = None
-        self._centre_mv = list(self._good_mv)
+        self._search = None
+        moved_mv = list(self._good_mv)
         if self._n_not_found % 2 == 0:
-            channel = self._n_not_found // 2 % len(self._centre_mv)
-            moved_mv = self._centre_mv[channel] + self._squeezers.half_wave_mv / 2.0
-            self._centre_mv[channel] = self._squeezers.fold(moved_mv, 0.0)
+            channel = self._n_not_found // 2 % len(moved_mv)
+            quarter_mv = self._squeezers.half_wave_mv / 2.0
+            moved_mv[channel] = self._squeezers.fold(moved_mv[channel] + quarter_mv, 0.0)
+        self._centre_mv = tuple(moved_mv)
         self._begin_visit()
 
     @property
     def sample_s(self) -> float:
         """How long the next sample shall last."""
+        if self._search is not None:
+            return SEARCH_SAMPLE_S
         return SAMPLE_S if self._is_settled else HASTY_SAMPLE_S
 
     @property
     def seeking(self) -> bool:
-        """The error rate of a basis is above the limit beyond chance: excursions are wide."""
-        return self._seeking
+        """The error rate of a basis was above the limit beyond chance: the light is looked for."""
+        return self._search is not None
 
     def take(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
         """Take what was counted at :attr:`voltages_mv`, by basis; which then may change."""
+        if self._search is not None:
+            self._side.add(matched, errors)
+            if min(self._side.matched) >= FEWEST_BITS:
+                self._seek(self._search)
+            return
         if self._is_settled and self._is_worse(matched, errors):
             self._n_settled = 0
             self._begin_visit()  # of what was counted so far some was before
@@ -157,37 +152,51 @@ class PolarizationHolder:
         ]
         return any(found)
 
+    def _begin_search(self) -> None:
+        self._search = search(
+            self._squeezers, self._centre_mv, self._good_mv, max_qber=self._max_qber
+        )
+        self._asked_mv = next(self._search)
+        self._side = Side()
+
+    def _seek(self, running: Search) -> None:
+        """Give the search what it asked for; go on from where it has found the light."""
+        side, self._side = self._side, Side()
+        try:
+            self._asked_mv = running.send(side)
+        except StopIteration as found:
+            self._search = None
+            self._centre_mv = found.value
+            self.n_steps += 1
+            self._n_settled = 0
+            self._ahead = []
+            self._turn_to_next()
+            self._begin_visit()
+
     def _begin_visit(self) -> None:
-        self._excursion_rad = SEEK_RAD if self._seeking else self._small_rad
+        self._excursion_rad = self._small_rad
         margin_mv = FURTHEST * self._squeezers.rad_to_mv(self._excursion_rad)
-        self._centre_mv = [self._squeezers.fold(mv, margin_mv) for mv in self._centre_mv]
+        self._centre_mv = tuple(self._squeezers.fold(mv, margin_mv) for mv in self._centre_mv)
         self._sides = {True: Side(), False: Side()}
         self._low = True
         self._n_taken = 0
 
-    def _moved_mv(self, angle_rad: float) -> list[float]:
+    def _moved_mv(self, angle_rad: float) -> Voltages:
         """Return the centre moved along the present direction."""
-        return [
+        return tuple(
             mv + self._squeezers.rad_to_mv(share * angle_rad)
             for mv, share in zip(self._centre_mv, self._direction, strict=True)
-        ]
+        )
 
     def _turn_to_next(self) -> None:
         if not self._ahead:
-            self._ahead = list(self._squeezers.directions(tuple(self._centre_mv)))
+            self._ahead = list(self._squeezers.directions(self._centre_mv))
         self._direction = self._ahead.pop(0)
 
     def _decide(self) -> None:
-        if self._left is not None:
-            self._end_probe(self._left)
+        if self._too_bad():
+            self._begin_search()
             return
-        if not self._seeking and self._too_bad():
-            self._seeking, self._n_settled = True, 0
-            self._n_sought = 0
-            self._begin_visit()
-            return
-        if self._is_good() and not self._was_good:
-            self._was_good, self._good_mv = True, tuple(self._centre_mv)
         slopes = [self._slope(basis) for basis in range(2)]
         significant = [g * g > SIGNIFICANT_SIGMA**2 * variance for g, variance in slopes]
         known = [variance <= self._excursion_rad**2 for _, variance in slopes]
@@ -198,43 +207,20 @@ class PolarizationHolder:
             for (g, variance), clear, enough in zip(slopes, significant, known, strict=True)
             if g != 0.0 and (clear or enough)
         )
-        was_seeking, self._seeking = self._seeking, self._too_bad()
         was_settled = self._is_settled
         good = self._is_good()
         self._n_settled = self._n_settled + 1 if good else 0
         self._pages = tuple(Page(self._usual_rate(basis)) for basis in range(2))
-        sum_of_rates = self._sum_of_rates()
         if not was_settled:
             step_rad *= LONG_STEP
         self._centre_mv = self._moved_mv(step_rad)
         self._begin_visit()  # folds the channels that have moved
         self.n_steps += step_rad != 0.0
         self._n_not_found = 0
-        self.n_good += not self._seeking
-        if good:
-            self._was_good = True
-            self._good_mv = tuple(self._centre_mv)
+        self.n_good += 1
+        if self._n_settled >= KNOWN_GOOD:
+            self._good_mv = self._centre_mv
         self._turn_to_next()
-        self._begin_visit()
-        if was_seeking and self._was_good and not good:
-            self._n_sought += 1
-            if not self._seeking or self._n_sought % VISITS_PER_PROBE == 0:
-                self._begin_probe(sum_of_rates)
-
-    def _begin_probe(self, sum_of_rates: float) -> None:
-        """Look at the last good voltages, without an excursion."""
-        self._left = Left(self._centre_mv, self._seeking, sum_of_rates)
-        self._centre_mv = list(self._good_mv)
-        self._excursion_rad = 0.0
-
-    def _end_probe(self, left: Left) -> None:
-        """Stay there if that is better, or go on where the search was."""
-        self._left = None
-        better = not self._too_bad() and (left.seeking or self._sum_of_rates() < left.sum_of_rates)
-        self._seeking = left.seeking and not better
-        self._n_settled = 0
-        if not better:
-            self._centre_mv = left.centre_mv
         self._begin_visit()
 
     def _too_bad(self) -> bool:
@@ -254,10 +240,6 @@ class PolarizationHolder:
             if errors + 1 > GOOD_SHARE * self._max_qber * (matched + 2):
                 return False
         return True
-
-    def _sum_of_rates(self) -> float:
-        """Return the sum of both bases' error rates in this visit."""
-        return sum(self._rate(basis)[0] for basis in range(2))
 
     def _usual_rate(self, basis: int) -> float:
         """Return the error rate of this visit and one sigma: what will not look like more."""

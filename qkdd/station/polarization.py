@@ -66,6 +66,11 @@ class PolarizationKeeper:
         """How often a direction has been measured with errors below the limit."""
         return 0 if self._holder is None else self._holder.n_good
 
+    @property
+    def seeking(self) -> bool:
+        """The light is looked for: errors say nothing of anything else."""
+        return self._holder is not None and self._holder.seeking
+
     def tags_read(self) -> None:
         """The tagger has been read once more; what comes of it follows."""
         self._n_reads += 1

@@ -105,39 +105,42 @@ def cross_clicks(sight: Sight, intensities: Intensities, settings: WatchSettings
 def double_clicks(
     sight: Sight, intensities: Intensities, settings: WatchSettings
 ) -> Reading | None:
-    """Clicks of both detectors of one basis and none of the other: that would be a cross click."""
-    key = intensities.key_basis_share
-    expected = 0.0
-    for mean, share, error in zip(
-        means(sight, intensities), intensities.probabilities, _errors(sight), strict=True
-    ):
-        for chosen, seen in ((key, sight.key_share), (1 - key, 1 - sight.key_share)):
-            light = mean * seen
-            here = chosen * _fires(light * (1 - error)) * _fires(light * error)
-            here += (1 - chosen) * _fires(light / 2) ** 2
-            alone = math.exp(light - mean)
-            expected += sight.n_pulses * sight.live * share * here * alone
-    return _coincidences("double clicks", sight.n_double, expected, settings)
+    """Clicks of both detectors of one basis and none of the other: that would be a cross click.
 
-
-def _errors(sight: Sight) -> tuple[float, float, float]:
-    """Error rate of the test basis, by intensity: dark counts are half of a vacuum pulse's."""
+    Waits for the key basis' errors: light may be turned so that one basis alone has many.
+    """
     counts = sight.counts
-    signal, weak, vacuum = (
-        wrong / max(1, n) for wrong, n in zip(counts.test_errors, counts.test, strict=True)
-    )
-    return (signal, weak, vacuum)
+    if counts.key_errors is None:
+        return None
+    key = intensities.key_basis_share
+    expected = variance = 0.0
+    for chosen, seen, sifted, wrong in (
+        (key, sight.key_share, counts.key, counts.key_errors),
+        (1 - key, 1 - sight.key_share, counts.test, counts.test_errors),
+    ):
+        for mean, share, n, n_wrong in zip(
+            means(sight, intensities), intensities.probabilities, sifted, wrong, strict=True
+        ):
+            light, error = mean * seen, n_wrong / max(1, n)
+            alone = sight.n_pulses * sight.live * share * math.exp(light - mean)
+            right = alone * chosen * _fires(light * (1 - error)) * _fires(light * error)
+            expected += right + alone * (1 - chosen) * _fires(light / 2) ** 2
+            variance += right**2 / max(1, n_wrong)
+    return _coincidences("double clicks", sight.n_double, expected, settings, variance=variance)
 
 
 def _fires(mean: float) -> float:
     return -math.expm1(-mean)
 
 
-def _coincidences(name: str, n: int, expected: float, settings: WatchSettings) -> Reading | None:
+def _coincidences(
+    name: str, n: int, expected: float, settings: WatchSettings, *, variance: float = 0.0
+) -> Reading | None:
+    """``variance``: of ``expected`` itself."""
     if expected < FEW:
         return None
     tolerance = settings.coincidence_tolerance * expected
-    return Reading(name, float(n), expected, tolerance, math.sqrt(expected))
+    return Reading(name, float(n), expected, tolerance, math.sqrt(expected + variance))
 
 
 def weak_clicks(sight: Sight, intensities: Intensities, settings: WatchSettings) -> Reading | None:

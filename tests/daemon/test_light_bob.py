@@ -44,6 +44,8 @@ class Bench:
     events: list[Event]
     turns: trio.MemoryReceiveChannel[None]
     hunting: bool = False
+    tracking: bool = False
+    n_turned: int = 0
 
     async def read(self) -> TagBlock:
         await self.turns.receive()
@@ -53,6 +55,9 @@ class Bench:
     def active(self) -> bool:
         return self.hunting
 
+    def is_being_turned(self) -> None:
+        self.n_turned += 1
+
     def takes_long(self, _tags: TagBlock) -> bool:
         return False
 
@@ -60,11 +65,12 @@ class Bench:
         self.hunting = True
 
     def stop(self) -> None:
-        self.hunting = False
+        self.hunting = self.tracking = False
 
     def feed(self, _tags: TagBlock) -> tuple[Event, ...]:
         events = tuple(self.events)
         self.events.clear()
+        self.tracking |= any(isinstance(event, FrameStartFound) for event in events)
         return events
 
 
@@ -250,7 +256,37 @@ async def test_a_turned_run_that_nobody_turns_back_is_given_up_in_the_end(
         nursery.cancel_scope.cancel()
     last = talk.said[-1]
     assert isinstance(last, RunLost)
-    assert last.reason == "the polarisation was not aligned within 1200 s"
+    assert last.reason == "the polarisation was not aligned within 300 s"
+
+
+class Seeker:
+    """As much of a keeper as says that it looks for the light."""
+
+    n_good = 0
+    seeking = False
+
+    def tags_read(self) -> None: ...
+    def run_ended(self) -> None: ...
+
+
+async def test_while_the_light_of_a_good_run_is_looked_for_errors_are_no_slip() -> None:
+    seeker = Seeker()
+    talk = Talk(keeper=cast("PolarizationKeeper", seeker))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(talk.run)
+        await talk.announce(1)
+        await talk.happen(FrameStartFound(0, 100, 2, 0))
+        assert (talk.status.reason, talk.bench.n_turned) == (None, 0)
+        seeker.seeking = True
+        await talk.happen()
+        assert talk.status.reason == "aligning: the polarisation is turned"
+        await talk.happen()
+        assert talk.bench.n_turned == 1  # not again and again: a slip would never be seen
+        seeker.seeking, seeker.n_good = False, 1
+        await talk.happen()
+        assert talk.status.reason is None
+        nursery.cancel_scope.cancel()
+    assert talk.bench.n_turned == 1
 
 
 async def test_a_block_number_that_was_used_is_the_peers_fault() -> None:

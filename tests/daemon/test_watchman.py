@@ -13,7 +13,10 @@ from qkdd.watch.settings import WatchSettings
 from qkdd.watch.sight import Tally
 
 HONEST = DecoyCounts(
-    key=(1_114_500, 189_500, 220), test=(40_500, 6_900, 9), test_errors=(423, 74, 1)
+    key=(1_114_500, 189_500, 220),
+    test=(40_500, 6_900, 9),
+    test_errors=(423, 74, 1),
+    key_errors=(11_640, 2_030, 110),
 )
 """The sifted counts of block 0 (2 s) of the simulated demonstration at 50 km, rounded."""
 N_KEY = 1_552_000

@@ -81,6 +81,29 @@ def test_a_turned_run_is_watched_for_slips_once_it_has_been_good() -> None:
     assert alarm.slipped(bad)
 
 
+def test_a_run_that_somebody_turns_is_followed_through_any_errors() -> None:
+    """Good light first, then the search for better voltages: up to all bits are wrong."""
+    for told in (False, True):
+        rng = np.random.default_rng(99)
+        receiver = LightReceiver(SMALL, SETTINGS, CHANNELS, rng.bytes, any_turn=True)
+        receiver.hunt(states)
+        light = Light(seconds=1.0)
+        turned = Light(seconds=1.0, turn=rotation(np.array([0.0, 2.0, 0.0])))
+        events: list[Event] = []
+        n_good = 0
+        for good, bad in zip(light.blocks(), turned.blocks(), strict=False):
+            if n_good < 20:
+                found = receiver.feed(good)
+                n_good += sum(isinstance(one, CalibrationMeasured) for one in found)
+                if n_good >= 20 and told:
+                    receiver.is_being_turned()
+            else:
+                found = receiver.feed(bad)
+            events += found
+        lost = [one.reason for one in events if isinstance(one, Lost)]
+        assert bool(lost) != told
+
+
 @pytest.mark.parametrize(
     ("stretch_ps_per_s", "drift_ppb_per_s"), [(-1_000.0, 10.0), (2.0, 10.0), (1_000.0, -10.0)]
 )

@@ -33,11 +33,11 @@ def test_a_drifting_fibre_is_held_where_it_would_be_lost_without(seed: int) -> N
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_from_any_turn_of_the_fibre_the_light_is_found_within_ten_minutes(seed: int) -> None:
+def test_from_any_turn_of_the_fibre_the_light_is_found_within_seconds(seed: int) -> None:
     loop = Loop(seed, drift=0.001, is_unknown=True, **BRIGHT)
     assert max(loop.second()) > MAX_QBER
     rates = loop.run(600)
-    assert rates[-60:].mean(axis=0).max() < MAX_QBER
+    assert rates[10:].max() < MAX_QBER
     assert not loop.holder.seeking
 
 

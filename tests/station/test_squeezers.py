@@ -37,6 +37,25 @@ def test_moving_squeezers_apart_leaves_the_light_as_it_is() -> None:
     assert RANGE.apart((0.0, 900.0, 0.0, 0.0)) == (0.0, 900.0, 0.0, 0.0)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_any_rotation_has_voltages_whose_axes_are_far_from_a_plane(seed: int) -> None:
+    wanted = any_turn(np.random.default_rng(seed))
+    voltages_mv = RANGE.voltages_for(wanted)
+    assert max(map(abs, voltages_mv)) <= RANGE.half_wave_mv
+    made = turn_of(tuple(math.pi * mv / RANGE.half_wave_mv for mv in voltages_mv))
+    np.testing.assert_allclose(made, wanted, atol=1e-6)
+    np.testing.assert_allclose(RANGE.rotation(voltages_mv), wanted, atol=1e-6)
+    second, third = (math.pi * mv / RANGE.half_wave_mv for mv in voltages_mv[1:3])
+    assert math.hypot(math.sin(second), math.sin(third)) > 0.7
+
+
+@pytest.mark.parametrize("third_mv", [0.0, 2_000.0, -2_000.0])
+def test_turns_about_one_axis_alone_have_voltages_too(third_mv: float) -> None:
+    wanted = RANGE.rotation((0.0, 300.0, third_mv, 500.0))
+    made = RANGE.rotation(RANGE.voltages_for(wanted))
+    np.testing.assert_allclose(made, wanted, atol=1e-6)
+
+
 @given(st.tuples(*[st.integers(-5_000, 5_000)] * 4), st.integers(0, 2**32 - 1))
 def test_four_squeezers_turn_the_sphere_about_three_axes_at_right_angles(
     voltages_mv: tuple[int, ...], seed: int

@@ -32,6 +32,8 @@ class Light:
     """Share of the single-photon pulses that are blocked."""
     bright: float = 0.0
     """Share of the pulses in which so much more arrives that three detections are due."""
+    errors: tuple[float, float] = (ERROR, ERROR)
+    """By basis: a turned polarisation."""
     dark_hz: float = 400.0
     """Of all detectors, outside of the gate too."""
 
@@ -49,7 +51,8 @@ def look(light: Light, n_pulses: int, rng: np.random.Generator) -> Sight:
     chances = np.zeros((lit.size, 5))
     for detector in range(4):
         seen, out = divmod(detector, 2)
-        right = np.where(bit[lit] == out, 1 - ERROR, ERROR)
+        error = light.errors[seen]
+        right = np.where(bit[lit] == out, 1 - error, error)
         port = np.where(basis[lit] == seen, right, 0.5)
         share = (KEY_SHARE, 1 - KEY_SHARE)[seen]
         chances[:, detector] = light.per_photon * share * port * light.efficiency[detector]
@@ -80,12 +83,13 @@ def _sift(fired, intensity, basis, bit, n_pulses, light, rng) -> Sight:
     wrong = same & (out != bit[clicked])
     by = [
         [np.bincount(intensity[clicked][same & (seen == b)], minlength=3) for b in (0, 1)],
-        np.bincount(intensity[clicked][wrong & (seen == 1)], minlength=3),
+        [np.bincount(intensity[clicked][wrong & (seen == b)], minlength=3) for b in (0, 1)],
     ]
     counts = DecoyCounts(
         key=tuple(by[0][0].tolist()),
         test=tuple(by[0][1].tolist()),
-        test_errors=tuple(by[1].tolist()),
+        test_errors=tuple(by[1][1].tolist()),
+        key_errors=tuple(by[1][0].tolist()),
     )
     tally = Tally()
     seconds = n_pulses * PULSE_S

@@ -40,6 +40,18 @@ def test_honest_light_is_quiet_where_three_detectors_often_click_at_once() -> No
     assert max(abs(one.value - one.expected) / one.sigma for one in readings) < 4.5
 
 
+@pytest.mark.parametrize("errors", [(0.01, 0.08), (0.08, 0.01)])
+def test_light_that_is_turned_for_one_basis_alone_is_quiet(errors: tuple[float, float]) -> None:
+    assert said(Light(errors=errors)) == []
+
+
+def test_double_clicks_wait_for_the_key_basis_errors() -> None:
+    sight = look(Light(blinded=1.0), N_PULSES, np.random.default_rng(1))
+    before = dataclasses.replace(sight, counts=dataclasses.replace(sight.counts, key_errors=None))
+    names = {one.name for one in watch(sight, MIX, WATCH)}
+    assert names - {one.name for one in watch(before, MIX, WATCH)} == {"double clicks"}
+
+
 @pytest.mark.parametrize(
     ("light", "name"),
     [
@@ -95,10 +107,14 @@ three = st.tuples(counts, counts, counts)
     detectors=st.tuples(counts, counts, counts, counts),
     odd=st.tuples(counts, counts, counts, counts),
     key=three,
+    key_wrong=st.tuples(*[st.floats(0, 1)] * 3),
     test=three,
     dead_time_s=st.floats(0, 1e-3),
 )
-def test_no_counts_break_a_monitor(n_pulses, detectors, odd, key, test, dead_time_s) -> None:
+def test_no_counts_break_a_monitor(
+    n_pulses, detectors, odd, key, key_wrong, test, dead_time_s
+) -> None:
+    key_errors = tuple(math.floor(n * share) for n, share in zip(key, key_wrong, strict=True))
     sight = Sight(
         n_pulses=n_pulses,
         seconds=n_pulses * 1e-8,
@@ -109,7 +125,7 @@ def test_no_counts_break_a_monitor(n_pulses, detectors, odd, key, test, dead_tim
         n_cross=odd[1],
         n_out_of_gate=odd[2],
         n_dead=odd[3],
-        counts=DecoyCounts(key=key, test=test, test_errors=(0, 0, 0)),
+        counts=DecoyCounts(key=key, test=test, test_errors=(0, 0, 0), key_errors=key_errors),
     )
     for one in watch(sight, MIX, WatchSettings(lowest_dark_hz=100.0)):
         assert math.isfinite(one.value)

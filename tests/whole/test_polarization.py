@@ -88,4 +88,4 @@ async def test_light_of_an_unknown_polarisation_becomes_key(tmp_path: Path) -> N
         )
         _, bob = await site.wait("key", lambda a, b: min(a.stock_bits, b.stock_bits) > 0, ALIGNED_S)
         assert bob.polarization is not None
-        assert bob.polarization.n_steps > 3
+        assert bob.polarization.n_steps >= 1
