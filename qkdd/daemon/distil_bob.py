@@ -101,18 +101,20 @@ class BobDistiller:
     async def _reconcile(
         self, sifted: SiftedBlock, block: EndedBlock, work: Work, mail: BlockMail
     ) -> None:
-        settings = self._ties.settings
+        settings, counts = self._ties.settings, sifted.counts
         machine = bob_end(
             work.block_no, sifted.key_bits, sifted.key_intensities, settings.reconcile
         )
         while machine.result is None:
             message = await mail.get(*OF_ALICE[settings.reconcile.method])
-            for answer in await self._ties.compute(machine.receive, message):
+            answers = await self._ties.compute(machine.receive, message)
+            if machine.result is not None and machine.result.ok:
+                counts = replace(sifted.counts, key_errors=machine.result.key_errors)
+                self._watchman.judge(block.tally, counts, block.index)  # while Alice still listens
+            for answer in answers:
                 await self._ties.send(answer)
         reconciled = machine.result
         check_reconciled(reconciled)
-        counts = replace(sifted.counts, key_errors=reconciled.key_errors)
-        self._watchman.judge(block.tally, counts, block.index)
         length = await self._ties.compute(bound_length, counts, reconciled, settings, work)
         auth_bytes = 0
         if length.n_out:

@@ -115,11 +115,11 @@ class BobLight:
                 self._detectors.tagged(tags)
             await self._obey()
             await self._check_detectors()
+            await self._check_alignment()
             for event in await self._feed(tags):
                 await self._handle(event)
             if self._search_ends_s is not None and trio.current_time() > self._search_ends_s:
                 await self._lose(f"no light found within {SEARCH_TIMEOUT_S:g} s")
-            await self._check_alignment()
 
     async def _check_detectors(self) -> None:
         """End the run if they are, or have been since it began, not what they should be."""
@@ -146,9 +146,9 @@ class BobLight:
         """A run under a turned polarisation has its time to be turned back."""
         if self._keeper is None or not self._receiver.tracking:
             return
+        self._receiver.is_being_turned(self._keeper.seeking)
         if self._align_ends_s is None:
             if self._keeper.seeking:
-                self._receiver.is_being_turned()
                 self._begin_alignment()
             return
         if self._keeper.n_good > self._n_good_before:

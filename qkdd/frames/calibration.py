@@ -66,15 +66,20 @@ class SlipAlarm:
         self._right_nats = math.log((1.0 - alarm) / (1.0 - max_qber))
         self._nats = 0.0
         self._good_nats = [0.0, 0.0]
+        self._is_suspended = False
 
-    def disarm(self) -> None:
-        """Say nothing until the errors of both bases have been below the limit again."""
-        self.armed = False
-        self._nats = 0.0
-        self._good_nats = [0.0, 0.0]
+    def suspend(self, while_turned: bool) -> None:
+        """Say and learn nothing while somebody turns the light; begin anew, unarmed, then."""
+        self._is_suspended = while_turned
+        if while_turned:
+            self.armed = False
+            self._nats = 0.0
+            self._good_nats = [0.0, 0.0]
 
     def slipped(self, count: ErrorCount) -> bool:
         """Take in one segment; say whether the evidence suffices."""
+        if self._is_suspended:
+            return False
         nats = [
             errors * self._wrong_nats + (matched - errors) * self._right_nats
             for matched, errors in zip(count.matched, count.errors, strict=True)

@@ -77,10 +77,10 @@ class LightReceiver:
             self._plan, self._settings, calibration_states, self._buffer, any_turn=self._any_turn
         )
 
-    def is_being_turned(self) -> None:
-        """Somebody looks for the polarisation of the light that is tracked, by large turns."""
+    def is_being_turned(self, now: bool) -> None:
+        """Say whether somebody looks for the tracked light's polarisation, by large turns."""
         if self._tracker is not None:
-            self._tracker.is_being_turned()
+            self._tracker.is_being_turned(now)
 
     def stop(self) -> None:
         """Forget the run and its clicks; ignore tags until the next hunt."""

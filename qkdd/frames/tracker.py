@@ -81,9 +81,9 @@ class Tracker:
             if events and isinstance(events[-1], Lost):
                 return events
 
-    def is_being_turned(self) -> None:
-        """Take errors for no slip until they have been few again."""
-        self._slip.disarm()
+    def is_being_turned(self, now: bool) -> None:
+        """Take errors for no slip until this is over and they have been few."""
+        self._slip.suspend(now)
 
     def wipe(self) -> None:
         """Zero the clicks of the frame in hand."""

@@ -55,7 +55,7 @@ class PolarizationKeeper:
         self._samples_in, self._samples_out = trio.open_memory_channel[Side | None](1)
         """None: no run was found in the light. One: voltages wait for nothing else to change."""
         self._holder: PolarizationHolder | None = None
-        self._waiting = False
+        self._waiting = self._has_failed = False
         self._n_reads = 0
         self._stale_reads = 0
         self._stale_frames = 0
@@ -69,7 +69,7 @@ class PolarizationKeeper:
     @property
     def seeking(self) -> bool:
         """The light is looked for: errors say nothing of anything else."""
-        return self._holder is not None and self._holder.seeking
+        return self._holder is not None and self._holder.seeking and not self._has_failed
 
     def tags_read(self) -> None:
         """The tagger has been read once more; what comes of it follows."""
@@ -102,6 +102,7 @@ class PolarizationKeeper:
     def failed(self, reason: str) -> None:
         """The controller does not answer; the light goes on as it is."""
         self._waiting = False
+        self._has_failed = True
         holder = self._holder
         self._tell(
             PolarizationFacts(
@@ -144,6 +145,7 @@ class PolarizationKeeper:
                 squeezers, found.voltages_mv, max_qber=self._settings.max_qber
             )
         await controller.set_voltages_mv(self._holder.voltages_mv)
+        self._has_failed = False
         self._let_settle()
         self._tell_of(self._holder)
         return self._holder

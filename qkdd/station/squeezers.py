@@ -29,6 +29,10 @@ class Squeezers:
     highest_mv: int
     half_wave_mv: float
 
+    @property
+    def has_whole_turn(self) -> bool:
+        return self.highest_mv - self.lowest_mv >= 2.0 * self.half_wave_mv
+
     def rad_to_mv(self, angle_rad: float) -> float:
         return angle_rad * self.half_wave_mv / math.pi
 
@@ -43,6 +47,28 @@ class Squeezers:
         elif voltage_mv < lowest_mv:
             voltage_mv += turn_mv * math.ceil((lowest_mv - voltage_mv) / turn_mv)
         return min(max(voltage_mv, lowest_mv), highest_mv)  # rounding
+
+    def same_turn(self, voltage_mv: float) -> float | None:
+        """Return a voltage of the range that turns as this one does, if there is one: this."""
+        if self.lowest_mv <= voltage_mv <= self.highest_mv:
+            return voltage_mv
+        turn_mv = 2.0 * self.half_wave_mv
+        same_mv = self.lowest_mv + (voltage_mv - self.lowest_mv) % turn_mv
+        return same_mv if same_mv <= self.highest_mv else None
+
+    def two_more(self, voltage_mv: float) -> tuple[float, float]:
+        """Return two voltages that tell a channel's circle together with this one.
+
+        A quarter of a turn to either side; of a range that is shorter than a turn, the two of its
+        ends and its middle that are farther away.
+        """
+        if self.has_whole_turn:
+            quarter_mv = self.half_wave_mv / 2.0
+            return self.fold(voltage_mv + quarter_mv, 0.0), self.fold(voltage_mv - quarter_mv, 0.0)
+        lowest_mv, highest_mv = float(self.lowest_mv), float(self.highest_mv)
+        three_mv = (lowest_mv, (lowest_mv + highest_mv) / 2.0, highest_mv)
+        _, nearer_mv, farther_mv = sorted(three_mv, key=lambda mv: abs(mv - voltage_mv))
+        return nearer_mv, farther_mv
 
     def apart(self, voltages_mv: tuple[float, ...]) -> tuple[float, ...]:
         """Leave the light as it is, but move four squeezers out of where they cannot turn about
@@ -74,8 +100,7 @@ class Squeezers:
 
     def can_turn_anywhere(self, voltages_mv: tuple[float, ...]) -> bool:
         """Say whether these are four squeezers, each with a whole turn."""
-        whole_mv = 2.0 * self.half_wave_mv
-        return len(voltages_mv) == 4 and self.highest_mv - self.lowest_mv >= whole_mv
+        return len(voltages_mv) == 4 and self.has_whole_turn
 
     def rotation(self, voltages_mv: tuple[float, ...]) -> Rotation:
         """Return what four squeezers make; where a real one rests at an angle, it is not this."""

@@ -87,16 +87,27 @@ def _survey(squeezers: Squeezers, here_mv: Voltages) -> Search:
 
 def _circle(squeezers: Squeezers, here_mv: Voltages, channel: int, here: float) -> Search:
     """Return the voltages with fewest errors on one channel's circle; ``here``: those of now."""
-    quarter_mv = squeezers.half_wave_mv / 2.0
 
-    def at(offset_mv: float) -> Voltages:
-        moved_mv = squeezers.fold(here_mv[channel] + offset_mv, 0.0)
-        return (*here_mv[:channel], moved_mv, *here_mv[channel + 1 :])
+    def at(voltage_mv: float) -> Voltages:
+        return (*here_mv[:channel], voltage_mv, *here_mv[channel + 1 :])
 
-    forth = _sum((yield at(quarter_mv)))
-    back = _sum((yield at(-quarter_mv)))
-    cosine, sine = here - (forth + back) / 2.0, (forth - back) / 2.0
-    return at(squeezers.rad_to_mv(math.atan2(-sine, -cosine)))
+    now_mv, sums = here_mv[channel], [here]
+    points_mv = [now_mv, *squeezers.two_more(now_mv)]
+    for voltage_mv in points_mv[1:]:
+        there = yield at(voltage_mv)
+        sums.append(_sum(there))
+    waves = np.array([_waves(squeezers, mv) for mv in points_mv])
+    (mean, cosine, sine), *_ = np.linalg.lstsq(waves, np.array(sums), rcond=None)
+    best_mv = squeezers.same_turn(squeezers.rad_to_mv(math.atan2(-sine, -cosine)))
+    if best_mv is None:  # then the better end
+        ends_mv = (float(squeezers.lowest_mv), float(squeezers.highest_mv))
+        best_mv = min(ends_mv, key=lambda mv: _waves(squeezers, mv) @ [mean, cosine, sine])
+    return at(best_mv)
+
+
+def _waves(squeezers: Squeezers, voltage_mv: float) -> npt.NDArray[np.float64]:
+    angle_rad = math.pi * voltage_mv / squeezers.half_wave_mv
+    return np.array([1.0, math.cos(angle_rad), math.sin(angle_rad)])
 
 
 def _worst(side: Side) -> float:

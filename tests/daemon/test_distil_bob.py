@@ -19,6 +19,7 @@ from qkdd.daemon.mailbox import Mailbox
 from qkdd.daemon.session import BLOCK_MESSAGES
 from qkdd.daemon.watchman import Watchman
 from qkdd.reconcile.ends import alice_end
+from qkdd.reconcile.messages import BlockVerdict
 from qkdd.reconcile.settings import ReconcileSettings
 from qkdd.sift.block import SiftedBlock
 from qkdd.sift.bob import BobSifter
@@ -79,6 +80,7 @@ async def test_monitors_hear_the_errors_of_the_key_basis_before_it_makes_key() -
     mailbox, ears = Mailbox(*BLOCK_MESSAGES), Ears()
 
     async def answer(message: msgspec.Struct) -> None:
+        assert not isinstance(message, BlockVerdict)  # then Alice would go on to make key
         for more in alice.receive(message):
             await mailbox.put(more)
 

@@ -81,6 +81,17 @@ def test_a_turned_run_is_watched_for_slips_once_it_has_been_good() -> None:
     assert alarm.slipped(bad)
 
 
+def test_no_good_point_of_a_search_arms_the_alarm() -> None:
+    alarm = SlipAlarm(0.2)
+    bad, good = ErrorCount((300, 65), (150, 32)), ErrorCount((300, 65), (3, 1))
+    alarm.suspend(True)
+    assert not any(alarm.slipped(one) for one in 20 * [good, good, good, good, bad])
+    alarm.suspend(False)
+    assert not any(alarm.slipped(bad) for _ in range(100))  # nor is it armed when that is over
+    assert not any(alarm.slipped(good) for _ in range(10))
+    assert alarm.slipped(bad)
+
+
 def test_a_run_that_somebody_turns_is_followed_through_any_errors() -> None:
     """Good light first, then the search for better voltages: up to all bits are wrong."""
     for told in (False, True):
@@ -96,7 +107,7 @@ def test_a_run_that_somebody_turns_is_followed_through_any_errors() -> None:
                 found = receiver.feed(good)
                 n_good += sum(isinstance(one, CalibrationMeasured) for one in found)
                 if n_good >= 20 and told:
-                    receiver.is_being_turned()
+                    receiver.is_being_turned(True)
             else:
                 found = receiver.feed(bad)
             events += found

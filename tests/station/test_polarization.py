@@ -13,7 +13,13 @@ from drivers.catalogue import open_polarization_controller
 from drivers.errors import InstrumentError
 from qkdd.daemon.supervise import supervise
 from qkdd.station.holder import HASTY_SAMPLE_S
-from qkdd.station.polarization import FAILED, HOLDING, PolarizationFacts, PolarizationKeeper
+from qkdd.station.polarization import (
+    FAILED,
+    HOLDING,
+    SEEKING,
+    PolarizationFacts,
+    PolarizationKeeper,
+)
 from qkdd.station.settings import PolarizationSettings
 from qkdd.station.squeezers import Squeezers
 from tests.drivers.meet.simulated_lab import LINK, simulated_lab
@@ -109,6 +115,20 @@ async def test_what_was_read_while_a_voltage_changed_is_not_counted(resource: st
         await desk.sample((1_000, 1_000), (0, 0))
         assert [facts.state for facts in desk.told] == [HOLDING] * 3
         nursery.cancel_scope.cancel()
+
+
+async def test_a_search_whose_controller_is_gone_is_none(resource: str) -> None:
+    desk = Desk(resource)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.keeper.run)
+        await desk.hear(1)
+        for _ in range(2):
+            await desk.sample((1_000, 1_000), (400, 400))
+        assert desk.keeper.seeking
+        assert desk.told[-1].state == SEEKING
+        nursery.cancel_scope.cancel()
+    desk.keeper.failed("it is gone")
+    assert not desk.keeper.seeking
 
 
 async def test_a_controller_that_is_not_there_is_told_of_and_tried_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from drivers.sim.optics.polarization import Turn, any_turn, port_chances, rotation
 from qkdd.station.error_counts import Side
 from qkdd.station.squeezers import Squeezers
-from qkdd.station.turned import FEWEST_BITS, TETRAHEDRON, search
+from qkdd.station.turned import FEWEST_BITS, TETRAHEDRON, _circle, search
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
 MAX_QBER = 0.05
@@ -102,6 +102,45 @@ def test_three_channels_about_other_axes_are_brought_there_too(seed: int) -> Non
     fibre = Fibre(seed, axes=((1, 0, 0), (0, 0, 1), (0.6, 0.8, 0)), rest_rad=(0.3, 1.0, -0.7))
     _, found = fibre.find(400)
     assert max(fibre.rates(found)) <= MAX_QBER + 1e-5
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    lowest_mv=st.integers(-3000, 0),
+    width_mv=st.integers(800, 6000),
+    share=st.floats(0, 1),
+)
+def test_a_circle_leads_to_its_best_place_within_the_range(
+    seed: int, lowest_mv: int, width_mv: int, share: float
+) -> None:
+    """Also where the range is less than a whole turn."""
+    fibre = Fibre(seed)
+    squeezers = Squeezers(lowest_mv, lowest_mv + width_mv, 2000.0)
+    here_mv = (500.0, lowest_mv + share * width_mv, 0.0, 900.0)
+    walk = _circle(squeezers, here_mv, 1, sum(fibre.rates(here_mv)))
+    asked, best_mv = next(walk), None
+    while best_mv is None:
+        assert lowest_mv - 1e-9 <= asked[1] <= lowest_mv + width_mv + 1e-9
+        try:
+            asked = walk.send(fibre.count(asked))
+        except StopIteration as found:
+            best_mv = found.value
+    every = [
+        sum(fibre.rates((500.0, mv, 0.0, 900.0)))
+        for mv in np.linspace(lowest_mv, lowest_mv + width_mv, 200)
+    ]
+    assert lowest_mv <= best_mv[1] <= lowest_mv + width_mv
+    assert sum(fibre.rates(best_mv)) <= min(every) + 1e-3
+
+
+@pytest.mark.parametrize("width_mv", [0, 1])
+def test_a_channel_that_turns_nothing_stays_in_its_range(width_mv: int) -> None:
+    walk = _circle(Squeezers(100, 100 + width_mv, 2000.0), (100.0,), 0, 0.9)
+    next(walk)
+    walk.send(Side([100, 100], [40, 50]))
+    with pytest.raises(StopIteration) as found:
+        walk.send(Side([100, 100], [45, 45]))
+    assert 100 <= found.value.value[0] <= 100 + width_mv
 
 
 def test_voltages_that_were_good_are_looked_at_first_and_after_two_channels() -> None:
