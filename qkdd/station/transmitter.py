@@ -101,12 +101,16 @@ class Transmitter:
     async def check(self) -> EncoderStatus:
         """Say how the encoder was when it was last asked; asking again keeps its watchdog fed.
 
+        Where there was no question before, a second one brings the answer to the first, and leaves
+        its own for the next time: `status` would take both, and each time would be the first.
+
         Raises
         ------
         EncoderStopped
             If it no longer runs (underrun, watchdog).
         """
-        status = await self.encoder.status_before() or await self.encoder.status()
+        ask = self.encoder.status_before
+        status = await ask() or await ask() or await self.encoder.status()
         if status.state is not EncoderState.RUNNING:
             raise EncoderStopped(
                 f"the state encoder stopped by itself: {status.state.name.lower()}"

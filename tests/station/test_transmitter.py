@@ -164,3 +164,33 @@ async def test_the_second_reading_of_each_intensity_counts_and_then_the_encoder_
 async def test_a_level_that_was_not_shown_to_the_end_of_its_reading_is_none() -> None:
     with pytest.raises(EncoderStopped, match="stopped showing weak by itself: fault"):
         await with_tap(Modulator(bites=True)).read_levels()
+
+
+class AskedEncoder:
+    """Answers each question with how many came up to it, and keeps one answer back."""
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+        self.answer: EncoderStatus | None = None
+
+    def _ask(self) -> EncoderStatus:
+        self.n_asked += 1
+        return EncoderStatus(EncoderState.RUNNING, 1, self.n_asked, 0, 2)
+
+    async def status_before(self) -> EncoderStatus | None:
+        before, self.answer = self.answer, self._ask()
+        return before
+
+    async def status(self) -> EncoderStatus:
+        self.answer = None
+        return self._ask()
+
+
+async def test_each_check_but_the_first_asks_the_encoder_once() -> None:
+    encoder = AskedEncoder()
+    asker = Transmitter(Bench(), Bench(), encoder, SETTINGS)  # type: ignore[arg-type]
+    assert [(await asker.check()).pulses for _ in range(4)] == [1, 2, 3, 4]
+    assert encoder.n_asked == 5
+    await encoder.status()  # as any other request: it takes the answer before its own away
+    assert [(await asker.check()).pulses for _ in range(2)] == [7, 8]
+    assert encoder.n_asked == 9
