@@ -47,6 +47,8 @@ class HttpTalk:
         self._asked: HttpRequest | None = None
         self._head: h11.Request | None = None
         self._body = bytearray()
+        self._wants_body = True
+        """HEAD is answered without one, whatever the status, even where it broke off."""
         self.open = True
         self.ended = False
         """The client has closed, between two requests."""
@@ -82,6 +84,7 @@ class HttpTalk:
                 return None
             if isinstance(event, h11.Request):
                 self._head, self._body = event, bytearray()
+                self._wants_body = event.method != b"HEAD"
             elif isinstance(event, h11.Data):
                 if len(self._body) <= MAX_BODY_BYTES:
                     self._body += event.data
@@ -112,13 +115,16 @@ class HttpTalk:
         else:
             head = self._head_by_h11(response, headers)
         text = bytearray(head)
-        text += response.body  # its length is declared: HTTP adds nothing to it
+        if self._wants_body:
+            text += response.body  # its length is declared: HTTP adds nothing to it
+        self._wants_body = True
         return text
 
     def _head_by_h11(self, response: Response, headers: list[tuple[str, str]]) -> bytes:
         http, reason = self._http, PHRASES[response.status].encode()
         head = http.send(h11.Response(status_code=response.status, headers=headers, reason=reason))
-        http.send_with_data_passthrough(h11.Data(data=response.body))  # type: ignore[arg-type]
+        if self._wants_body:
+            http.send_with_data_passthrough(h11.Data(data=response.body))  # type: ignore[arg-type]
         http.send(h11.EndOfMessage())
         self.open = http.our_state is h11.DONE and http.their_state is h11.DONE
         if self.open:

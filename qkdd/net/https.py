@@ -7,7 +7,7 @@ sent without a copy and wiped, since it may hold key.
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import h11
@@ -162,8 +162,6 @@ class HttpsServer:
                 if request is None:
                     return
                 response = await self._answer(request)
-                if request.method == "HEAD":  # is answered without a body, whatever the status
-                    response = replace(response, body=_wiped(response.body))
             except h11.RemoteProtocolError as error:
                 response = _error(error.error_status_hint, "malformed HTTP request")
             await _send(talk, tls, client.scope, response)
@@ -208,14 +206,13 @@ async def _send(
             with memoryview(text) as view:
                 await tls.send_all(view[sent:])
     finally:
-        _wiped(text)
-        _wiped(response.body)
+        _wipe(text)
+        _wipe(response.body)
 
 
-def _wiped(body: bytearray) -> bytearray:
-    """Zero ``body`` where it lies, and return an empty one."""
+def _wipe(body: bytearray) -> None:
+    """Zero ``body`` where it lies."""
     body[:] = bytes(len(body))
-    return bytearray()
 
 
 def _error(status: int, message: str) -> Response:

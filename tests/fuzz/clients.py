@@ -146,7 +146,7 @@ def _requests(pieces: list[bytes], *, plain: bool) -> list[tuple]:
             talk.go_on()
             while talk.open and (request := talk.next_request()) is not None:
                 heard.append((request.method, request.target, request.body))
-                talk.answer(Response(200, bytearray(b"{}" if request.method != "HEAD" else b"")))
+                talk.answer(Response(200, bytearray(b"{}")))
             if talk.ended or not talk.open:
                 break
     except h11.RemoteProtocolError as error:

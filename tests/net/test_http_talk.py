@@ -119,3 +119,27 @@ def test_a_plain_request_goes_past_h11(text: bytes) -> None:
 )
 def test_what_could_mean_more_is_left_to_h11(text: bytes) -> None:
     assert read_plain(text) is None
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nshort", b""],
+        [b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", b"none of HTTP\r\n\r\n"],
+        [b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ],
+)
+def test_head_alone_is_answered_without_a_body_also_where_it_breaks_off(
+    pieces: list[bytes],
+) -> None:
+    talk, answers = HttpTalk("alpha"), []
+    try:
+        for piece in pieces:
+            talk.feed(piece)
+            if talk.next_request() is not None:
+                answers.append(bytes(talk.answer(Response(200, bytearray(b"{}")))))
+    except h11.RemoteProtocolError:
+        answers.append(bytes(talk.answer(Response(400, bytearray(b"{}")))))
+    assert answers[0].endswith(b"\r\n\r\n")
+    assert all(answer.endswith(b"\r\n\r\n{}") for answer in answers[1:])
+    assert all(b"Content-Length: 2\r\n" in answer for answer in answers)
