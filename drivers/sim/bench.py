@@ -23,7 +23,7 @@ STEP_NS = 20_000_000
 """The longest step of the model, if nothing else is said; instruments act on the light from one
 step to the next."""
 
-FIFO_SHARE = 0.25
+FIFO_SHARE = 0.5
 """Of the TDC1's FIFO, that a step may fill: hosts read between two steps."""
 
 MAX_LAG_NS = 2_000_000_000
