@@ -8,10 +8,10 @@ import sys
 SWITCH_INTERVAL_S = 0.0005
 """The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-MAPPED_FROM_BYTES = 2 * 1024 * 1024
-"""Above what a second of a link's tags needs in one array, of 8 bytes each: with 256 KiB, two of
-three of all page faults were for those."""
-KEPT_FREE_BYTES = 2 * MAPPED_FROM_BYTES
+MAPPED_FROM_BYTES = 256 * 1024
+"""With 2 or 4 MiB a third or a tenth of the page faults are left, and nothing is won: a fresh page
+comes zeroed into the cache, which memory that each of many relays keeps for itself does not."""
+KEPT_FREE_BYTES = 2 * 1024 * 1024
 """At the top of each arena: with glibc's 128 KiB, every batch of tags would give its pages back
 and have them made anew, which costs as much as the work on it."""
 MALLOC_ARENAS = 2
