@@ -31,16 +31,15 @@ class Side:
 
 
 class Page:
-    """Page's test of one basis: have the errors become more by WORSE since they were known?"""
+    """Page's test of one basis: have the errors become more by ``more`` since they were known?"""
 
-    def __init__(self, usual: float) -> None:
-        self._usual = usual
+    def __init__(self, usual: float, more: float = WORSE) -> None:
+        self._usual, self._worse = usual, usual + more
         self._nats = 0.0
 
     def take(self, matched: int, errors: int) -> bool:
         """Take one sample; say whether the evidence is enough."""
-        usual, worse = self._usual, self._usual + WORSE
-        self._nats += errors * math.log(worse / usual)
-        self._nats += (matched - errors) * math.log((1.0 - worse) / (1.0 - usual))
+        self._nats += errors * math.log(self._worse / self._usual)
+        self._nats += (matched - errors) * math.log((1.0 - self._worse) / (1.0 - self._usual))
         self._nats = max(0.0, self._nats)
         return self._nats > WORSE_NATS

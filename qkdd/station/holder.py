@@ -11,17 +11,18 @@ import math
 from qkdd.frames.calibration import significantly_above
 from qkdd.station.error_counts import Page, Side
 from qkdd.station.squeezers import FURTHEST, Direction, Squeezers
-from qkdd.station.turned import FEWEST_BITS, Search, Voltages, search
+from qkdd.station.turned import FEWEST_BITS, Found, Rates, Search, Voltages, search
 from qkdd.station.turned import SAMPLE_S as SEARCH_SAMPLE_S
 
 EXCURSION_RAD = 0.04
 """To and fro while the light is good: EXCURSION_RAD^2 / 2 = 0.08 % of errors, both bases together.
 A slope is known well enough when its noise costs no more than that."""
 
-DOUBT_RAD, CALMER = 0.15, 0.9
-"""While the light is not known to be good: a basis of few bits may have errors that leave no key,
-and small excursions would need minutes to see which way is better. Each direction in a row that
-is measured with good light takes so much off, down to EXCURSION_RAD: four rounds of three."""
+DOUBT_RAD, CALMER, N_SETTLED = 0.15, 0.9, 13
+"""While the light is in doubt: a basis of few bits may have errors that leave no key, and small
+excursions would need minutes to see which way is better. Each direction in a row that is measured
+with good light takes so much off, until the light is settled: down to EXCURSION_RAD, in four rounds
+of three and one more."""
 
 SAMPLE_S, HASTY_SAMPLE_S = 1.0, 0.5
 """Light of one sample while the light is settled, and while it is not: each change of a voltage
@@ -31,8 +32,13 @@ LONG_STEP = 4.0 / 3.0
 """Times the slope, while the light is not settled: right for the mean curvature, and a round leaves
 a third of the angle at the most, where steps of the slope itself leave up to a half."""
 
-GOOD_SHARE = 0.8
-"""Of the limit: errors below it, as counted, are called good."""
+GOOD_SHARE = 0.6
+"""Of the limit: errors below it, as counted, are called good where it is not known how few they can
+be."""
+
+MORE = 0.02
+"""Than the fewest known, and they are not good any more: the test basis leaves little key, and
+small excursions would take minutes."""
 
 KNOWN_GOOD = 3
 """Directions in a row measured with good light make these voltages the ones to come back to: a
@@ -44,6 +50,9 @@ SIGNIFICANT_SIGMA = 4.0
 
 class PolarizationHolder:
     """Descends the errors in one direction at a time; steps follow the noise of what was counted.
+
+    Settled, with small excursions; in doubt, with larger ones, from the start and when the errors
+    have become more; searching, where they are too many, or do not become few in doubt.
 
     Per direction and basis, with excursions of d to both sides, the slope of the error rate is
     ``g = (e+ - e-) / (2 d)`` and its variance the counting noise's. Near the best voltage the
@@ -63,6 +72,8 @@ class PolarizationHolder:
         """What to come back to."""
         self._n_settled = 0
         """Directions in a row that were measured while the light was good."""
+        self._fewest: Rates | None = None
+        """How few the errors are where all directions are settled."""
         self._pages: tuple[Page, ...] = ()
         self._search: Search | None = None
         """While the errors are too many."""
@@ -115,7 +126,7 @@ class PolarizationHolder:
 
     @property
     def seeking(self) -> bool:
-        """The error rate of a basis was above the limit beyond chance: the light is looked for."""
+        """The errors of a basis had become too many, beyond chance: the light is looked for."""
         return self._search is not None
 
     def take(self, matched: tuple[int, int], errors: tuple[int, int]) -> None:
@@ -125,9 +136,13 @@ class PolarizationHolder:
             if min(self._side.matched) >= FEWEST_BITS:
                 self._seek(self._search)
             return
-        if self._is_settled and self._is_worse(matched, errors):
-            self._n_settled = 0
-            self._begin_visit()  # of what was counted so far some was before
+        if self._is_worse(matched, errors):
+            if self._is_settled:
+                self._n_settled = 0
+                self._pages = self._doubtful_pages()
+                self._begin_visit()  # of what was counted so far some was before
+            else:
+                self._begin_search()
             return
         self._sides[self._low].add(matched, errors)
         self._n_taken += 1
@@ -146,15 +161,24 @@ class PolarizationHolder:
         return max(EXCURSION_RAD, DOUBT_RAD * CALMER**self._n_settled)
 
     def _is_worse(self, matched: tuple[int, int], errors: tuple[int, int]) -> bool:
-        """Say whether this sample ends what was settled; by basis, each of which must hear it."""
-        found = [
-            page.take(n, wrong) for page, n, wrong in zip(self._pages, matched, errors, strict=True)
-        ]
+        """Say whether the errors have become more; by basis, each of which must hear it."""
+        pages = zip(self._pages, matched, errors, strict=False)  # there may be none
+        found = [page.take(n, wrong) for page, n, wrong in pages]
         return any(found)
+
+    def _doubtful_pages(self) -> tuple[Page, ...]:
+        """While the light is in doubt: it may be off by as much as the excursion, not for long by
+        more."""
+        few = self._fewest or (self._max_qber, self._max_qber)
+        return tuple(Page(rate + DOUBT_RAD**2 / 2.0, MORE) for rate in few)
 
     def _begin_search(self) -> None:
         self._search = search(
-            self._squeezers, self._centre_mv, self._good_mv, max_qber=self._max_qber
+            self._squeezers,
+            self._centre_mv,
+            self._good_mv,
+            self._wanted,
+            max_qber=self._max_qber,
         )
         self._asked_mv = next(self._search)
         self._side = Side()
@@ -164,14 +188,19 @@ class PolarizationHolder:
         side, self._side = self._side, Side()
         try:
             self._asked_mv = running.send(side)
-        except StopIteration as found:
+        except StopIteration as stopped:
+            found: Found = stopped.value
             self._search = None
-            self._centre_mv = found.value
+            self._centre_mv = found.voltages_mv
             self.n_steps += 1
-            self._n_settled = 0
+            self._n_settled = N_SETTLED if found.best else 0
             self._ahead = []
             self._turn_to_next()
             self._begin_visit()
+            rates = [found.side.rate(basis) for basis in range(2)]
+            if any(rate > wanted for (rate, _), wanted in zip(rates, self._wanted, strict=True)):
+                self._fewest = None  # it has looked everywhere: so few they are no more
+            self._pages = tuple(Page(rate + math.sqrt(variance)) for rate, variance in rates)
 
     def _begin_visit(self) -> None:
         self._excursion_rad = self._small_rad
@@ -207,12 +236,14 @@ class PolarizationHolder:
             for (g, variance), clear, enough in zip(slopes, significant, known, strict=True)
             if g != 0.0 and (clear or enough)
         )
-        was_settled = self._is_settled
-        good = self._is_good()
-        self._n_settled = self._n_settled + 1 if good else 0
-        self._pages = tuple(Page(self._usual_rate(basis)) for basis in range(2))
-        if not was_settled:
+        if self._is_settled:
+            usual = (self._usual_rate(0), self._usual_rate(1))
+            few = self._fewest or usual
+            self._fewest = (min(few[0], usual[0]), min(few[1], usual[1]))
+            self._pages = (Page(usual[0]), Page(usual[1]))
+        else:
             step_rad *= LONG_STEP
+        self._n_settled = self._n_settled + 1 if self._is_good() else 0
         self._centre_mv = self._moved_mv(step_rad)
         self._begin_visit()  # folds the channels that have moved
         self.n_steps += step_rad != 0.0
@@ -233,13 +264,16 @@ class PolarizationHolder:
         return False
 
     def _is_good(self) -> bool:
-        """Say whether both bases' errors of this visit are below the limit, and known to be."""
-        for basis in range(2):
-            matched = sum(side.matched[basis] for side in self._sides.values())
-            errors = sum(side.errors[basis] for side in self._sides.values())
-            if errors + 1 > GOOD_SHARE * self._max_qber * (matched + 2):
-                return False
-        return True
+        """Say whether both bases' errors of this visit are few, and known to be."""
+        return all(self._rate(basis)[0] <= self._wanted[basis] for basis in range(2))
+
+    @property
+    def _wanted(self) -> Rates:
+        """At most so many errors are good, by basis."""
+        if self._fewest is None:
+            return (GOOD_SHARE * self._max_qber, GOOD_SHARE * self._max_qber)
+        key, test = (min(self._max_qber, few + MORE) for few in self._fewest)
+        return key, test
 
     def _usual_rate(self, basis: int) -> float:
         """Return the error rate of this visit and one sigma: what will not look like more."""

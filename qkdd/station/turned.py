@@ -8,6 +8,7 @@ the half-wave voltage, but has to be done channel after channel, round after rou
 
 import math
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -17,14 +18,35 @@ from qkdd.station.error_counts import Side
 from qkdd.station.squeezers import Squeezers
 
 Voltages: TypeAlias = tuple[float, ...]
-Search: TypeAlias = Generator[Voltages, Side, Voltages]
-"""Yields voltages, takes what was counted there, returns those where the light was found."""
+Rates: TypeAlias = tuple[float, float]
+"""Of errors, by basis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where the light was found, and what was counted there."""
+
+    voltages_mv: Voltages
+    side: Side
+    best: bool
+    """A survey led there, or it was the best before: not only a place with few errors."""
+
+
+Walk: TypeAlias = Generator[Voltages, Side, Voltages]
+"""Yields voltages, takes what was counted there, returns better ones."""
+Look: TypeAlias = Generator[Voltages, Side, Side]
+Search: TypeAlias = Generator[Voltages, Side, Found]
 
 SAMPLE_S = 0.2
 """As long as voltages take to settle: with the default light, 500 and 100 bits."""
 
 FEWEST_BITS = 50
 """Of each basis at each point: a rate is known to 0.07, where it varies by 1."""
+
+ENOUGH_BITS = 200
+"""To say of a place that its errors are few: 2 % more than the fewest are 2.5 sigma."""
+FAR = 0.1
+"""Errors beyond what is wanted by so much need no more bits."""
 
 ROUNDS = 6
 """Of all channels' circles, before a survey is tried again: where one led astray, the next will."""
@@ -45,30 +67,42 @@ TETRAHEDRON = _tetrahedron()
 
 
 def search(
-    squeezers: Squeezers, here_mv: Voltages, good_mv: Voltages, *, max_qber: float
+    squeezers: Squeezers, here_mv: Voltages, good_mv: Voltages, wanted: Rates, *, max_qber: float
 ) -> Search:
-    """Look until both bases' errors, as counted at one point, are at most ``max_qber``.
+    """Look until both bases' errors are as few as they should be.
 
-    ``good_mv``, the last that were good, are looked at first and now and then.
+    ``wanted`` by basis; where nothing has so few, ``max_qber`` will do for both. ``good_mv``, the
+    last that were good, are looked at now and then.
     """
     while True:
-        there = yield good_mv
-        if _worst(there) <= max_qber:
-            return good_mv
-        if squeezers.can_turn_anywhere(here_mv):
+        surveyed = squeezers.can_turn_anywhere(here_mv)
+        if surveyed:
             here_mv = yield from _survey(squeezers, here_mv)
         for channel in ROUNDS * tuple(range(len(here_mv))):
-            here = yield here_mv
-            if _worst(here) <= max_qber:
-                return here_mv
+            here = yield from _look(here_mv, wanted)
+            if _are_few(here, wanted):
+                return Found(here_mv, here, best=surveyed)
+            surveyed = False
             if channel % CHANNELS_PER_PROBE == 0:
-                there = yield good_mv
-                if _worst(there) <= max_qber:
-                    return good_mv
+                there = yield from _look(good_mv, wanted)
+                if _are_few(there, wanted):
+                    return Found(good_mv, there, best=True)
             here_mv = yield from _circle(squeezers, here_mv, channel, _sum(here))
+        wanted = (max_qber, max_qber)
 
 
-def _survey(squeezers: Squeezers, here_mv: Voltages) -> Search:
+def _look(voltages_mv: Voltages, wanted: Rates) -> Look:
+    """Count until it is known whether the errors are few."""
+    side = Side()
+    while min(side.matched) < ENOUGH_BITS:
+        more = yield voltages_mv
+        side.add((more.matched[0], more.matched[1]), (more.errors[0], more.errors[1]))
+        if any(side.rate(basis)[0] > wanted[basis] + FAR for basis in range(2)):
+            break
+    return side
+
+
+def _survey(squeezers: Squeezers, here_mv: Voltages) -> Walk:
     """Return the voltages that suit the light best.
 
     With S the squeezers' rotation each basis' error rate is ``1/2 - K . S``: K is the product of
@@ -85,7 +119,7 @@ def _survey(squeezers: Squeezers, here_mv: Voltages) -> Search:
     return squeezers.voltages_for(left @ handed @ right)
 
 
-def _circle(squeezers: Squeezers, here_mv: Voltages, channel: int, here: float) -> Search:
+def _circle(squeezers: Squeezers, here_mv: Voltages, channel: int, here: float) -> Walk:
     """Return the voltages with fewest errors on one channel's circle; ``here``: those of now."""
 
     def at(voltage_mv: float) -> Voltages:
@@ -110,8 +144,8 @@ def _waves(squeezers: Squeezers, voltage_mv: float) -> npt.NDArray[np.float64]:
     return np.array([1.0, math.cos(angle_rad), math.sin(angle_rad)])
 
 
-def _worst(side: Side) -> float:
-    return max(side.rate(basis)[0] for basis in range(2))
+def _are_few(side: Side, wanted: Rates) -> bool:
+    return all(side.rate(basis)[0] <= wanted[basis] for basis in range(2))
 
 
 def _sum(side: Side) -> float:

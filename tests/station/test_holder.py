@@ -127,6 +127,19 @@ def test_a_kick_of_settled_light_is_followed_within_seconds() -> None:
     assert sorted(seconds)[4] <= 15
 
 
+def test_errors_below_the_limit_that_leave_no_key_are_not_lived_with() -> None:
+    """Some percent of the test basis, at half of the default light: once for a minute and more."""
+    seconds = []
+    for seed in range(15):
+        loop = Loop(seed, drift=0.0005, **FAINT)
+        loop.run(300)
+        axis = np.random.default_rng(seed).standard_normal(3)
+        loop.turn_fibre(rotation(axis * 0.45 / np.linalg.norm(axis)))
+        (bad,) = np.nonzero(loop.run(120).max(axis=1) > 0.03)
+        seconds.append(int(bad[-1]) + 1 if bad.size else 0)
+    assert sorted(seconds)[12] <= 25
+
+
 def test_light_that_stays_as_it_is_stays_settled() -> None:
     loop = Loop(5, drift=0.0, key_per_s=2567.0, test_per_s=491.0)
     loop.run(200)
