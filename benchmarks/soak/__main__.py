@@ -10,13 +10,15 @@ link has 30 s for session, light, a new block's key and keys in the hands of bot
 stores must be equal, every key that came is asked for once more and must be refused, and no two
 keys may be unequal or the same. At the end the light goes; accounts and digests must be equal to
 the bit, the audit logs must verify, memory, open files and threads must not have grown, and no log
-may hold a traceback. Exit status: 0 all of it held, 1 it did not.
+may hold a traceback. SIGTERM and SIGINT end it after the day that is under way, and it is judged as
+far as it came. Exit status: 0 all of it held to its end, 1 it did not.
 """
 
 import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -45,8 +47,10 @@ def deck(kinds: list[Kind], dice: random.Random) -> Iterator[Kind]:
         yield from dice.sample(kinds, len(kinds))
 
 
-async def days_of(scene: Scene, kinds: list[Kind], options: argparse.Namespace) -> list[Day]:
-    """One bad day after the other until the time is over."""
+async def days_of(
+    scene: Scene, kinds: list[Kind], options: argparse.Namespace, enough: trio.Event
+) -> list[Day]:
+    """One bad day after the other until the time is over, or somebody has had enough."""
     days: list[Day] = []
     end_s = trio.current_time() + 60 * options.minutes
     for kind in deck(kinds, scene.dice):
@@ -55,7 +59,9 @@ async def days_of(scene: Scene, kinds: list[Kind], options: argparse.Namespace) 
             due_s = max(due_s, scene.eyes.started_s + days[-1].began_s + options.every)
         if due_s > end_s - kind.limit_s:
             break
-        await trio.sleep_until(due_s)
+        with trio.move_on_at(due_s):
+            await enough.wait()
+            break
         days.append(await play(scene, kind))
         print(line_of(days[-1]), file=sys.stderr, flush=True)
         if days[-1].key_s is None:
@@ -68,9 +74,25 @@ async def days_of(scene: Scene, kinds: list[Kind], options: argparse.Namespace) 
 async def soak(
     folder: Path, kinds: list[Kind], options: argparse.Namespace
 ) -> tuple[list[Day], Verdict]:
-    async with open_scene(folder, options.seed) as scene:
-        days = await days_of(scene, kinds, options)
-        return days, await judge(scene)
+    enough = trio.Event()
+    async with open_scene(folder, options.seed) as scene, trio.open_nursery() as nursery:
+        await nursery.start(_listen, enough)
+        days = await days_of(scene, kinds, options, enough)
+        verdict = await judge(scene)
+        nursery.cancel_scope.cancel()
+    if enough.is_set():
+        verdict.failures.append("a signal ended it before its time")
+    return days, verdict
+
+
+async def _listen(
+    enough: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Hear a signal, so that relays and laboratory are not left behind."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            enough.set()
 
 
 def tell(days: list[Day], verdict: Verdict, options: argparse.Namespace) -> None:
