@@ -31,10 +31,14 @@ class Side:
 
 
 class Page:
-    """Page's test of one basis: have the errors become more by ``more`` since they were known?"""
+    """Page's test of one basis: have the errors become more by ``more`` since they were known?
+
+    From a half on, where there is nothing to be known, it is as if they were a half.
+    """
 
     def __init__(self, usual: float, more: float = WORSE) -> None:
-        self._usual, self._worse = usual, usual + more
+        self._usual = min(usual, 0.5)
+        self._worse = self._usual + more
         self._nats = 0.0
 
     def take(self, matched: int, errors: int) -> bool:

@@ -40,10 +40,6 @@ MORE = 0.02
 """Than the fewest known, and they are not good any more: the test basis leaves little key, and
 small excursions would take minutes."""
 
-KNOWN_GOOD = 3
-"""Directions in a row measured with good light make these voltages the ones to come back to: a
-search may find a fibre that is bent, and will be let go."""
-
 SIGNIFICANT_SIGMA = 4.0
 """A slope so far beyond its noise is acted on at once: by chance once in 16,000 looks."""
 
@@ -249,7 +245,7 @@ class PolarizationHolder:
         self.n_steps += step_rad != 0.0
         self._n_not_found = 0
         self.n_good += 1
-        if self._n_settled >= KNOWN_GOOD:
+        if self._n_settled:
             self._good_mv = self._centre_mv
         self._turn_to_next()
         self._begin_visit()

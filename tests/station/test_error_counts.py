@@ -26,3 +26,12 @@ def test_the_test_for_worse_light_is_the_highest_evidence_of_any_last_samples(
         found = page.take(*counts[end - 1])
         if abs(highest - WORSE_NATS) > 1e-6 * (1.0 + sum(map(abs, nats))):
             assert found == (highest > WORSE_NATS)
+
+
+@given(usual=st.floats(1e-6, 2.0), counts=st.lists(st.tuples(st.integers(0, 500), st.floats(0, 1))))
+def test_no_rate_and_no_count_breaks_the_test(
+    usual: float, counts: list[tuple[int, float]]
+) -> None:
+    page = Page(usual)
+    for matched, share in counts:
+        page.take(matched, round(matched * share))

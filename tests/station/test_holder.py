@@ -52,14 +52,21 @@ def test_without_a_count_nothing_moves() -> None:
 
 @given(
     found=st.tuples(*[st.integers(-5000, 5000)] * 4),
+    max_qber=st.floats(0.04, 0.449),
+    n_calm=st.integers(0, 60),
     counts=st.lists(
         st.tuples(*[st.tuples(st.integers(0, 5000), st.floats(0, 1))] * 2), max_size=60
     ),
 )
 def test_whatever_is_counted_no_voltage_leaves_the_range(
-    found: tuple[int, int, int, int], counts: list[tuple[tuple[int, float], tuple[int, float]]]
+    found: tuple[int, int, int, int],
+    max_qber: float,
+    n_calm: int,
+    counts: list[tuple[tuple[int, float], tuple[int, float]]],
 ) -> None:
-    holder = PolarizationHolder(RANGE, found, max_qber=MAX_QBER)
+    holder = PolarizationHolder(RANGE, found, max_qber=max_qber)
+    for _ in range(n_calm):  # to begin with light that is settled, too
+        holder.take((50_000, 50_000), (500, 500))
     for (key, key_rate), (test, test_rate) in counts:
         holder.take((key, test), (round(key * key_rate), round(test * test_rate)))
         for voltages_mv in (holder.voltages_mv, holder.centre_mv):
@@ -99,6 +106,16 @@ def test_when_a_bent_fibre_is_let_go_the_last_good_voltages_are_looked_at(
     assert max(seconds_too_bad_after_a_bend(seed, seconds_before) for seed in range(1, 10)) <= 6
 
 
+def test_light_whose_errors_have_become_more_for_good_is_held_with_these() -> None:
+    """Everywhere 4 % where it was 1: searched for in vain, and settled again in the end."""
+    holder = PolarizationHolder(RANGE, (0, 900, 0, 0), max_qber=0.1)
+    for rate, n_samples in ((0.01, 200), (0.04, 2_000)):
+        for _ in range(n_samples):
+            holder.take((5_000, 5_000), (round(5_000 * rate), round(5_000 * rate)))
+        assert not holder.seeking
+        assert holder.sample_s == SAMPLE_S
+
+
 def seconds_too_bad(loop: Loop) -> int:
     (bad,) = np.nonzero(loop.run(120).max(axis=1) > MAX_QBER)
     return int(bad[-1]) + 1 if bad.size else 0
@@ -114,30 +131,38 @@ def test_errors_that_a_basis_of_few_bits_nearly_hides_are_gone_within_seconds() 
     assert sorted(seconds)[3] <= 12
 
 
-def test_a_kick_of_settled_light_is_followed_within_seconds() -> None:
-    """Not once the small excursions have found the slope of the basis of few bits: minutes."""
+def seconds_after_kicks(
+    kick_rad: float, n_kicks: int, *, key_per_s: float, test_per_s: float
+) -> list[int]:
+    """How long one basis has 3 % and more after a kick of settled light; the shortest first."""
     seconds = []
-    for seed in range(9):
-        loop = Loop(seed, drift=0.0005, key_per_s=2567.0, test_per_s=491.0)
+    for seed in range(n_kicks):
+        loop = Loop(seed, drift=0.0005, key_per_s=key_per_s, test_per_s=test_per_s)
         loop.run(300)
         axis = np.random.default_rng(seed).standard_normal(3)
-        loop.turn_fibre(rotation(axis * 0.3 / np.linalg.norm(axis)))
+        loop.turn_fibre(rotation(axis * kick_rad / np.linalg.norm(axis)))
         (bad,) = np.nonzero(loop.run(120).max(axis=1) > 0.03)
         seconds.append(int(bad[-1]) + 1 if bad.size else 0)
-    assert sorted(seconds)[4] <= 15
+    return sorted(seconds)
+
+
+def test_a_kick_of_settled_light_is_followed_within_seconds() -> None:
+    """Not once the small excursions have found the slope of the basis of few bits: minutes."""
+    assert seconds_after_kicks(0.3, 9, key_per_s=2567.0, test_per_s=491.0)[4] <= 15
 
 
 def test_errors_below_the_limit_that_leave_no_key_are_not_lived_with() -> None:
     """Some percent of the test basis, at half of the default light: once for a minute and more."""
-    seconds = []
-    for seed in range(15):
-        loop = Loop(seed, drift=0.0005, **FAINT)
-        loop.run(300)
-        axis = np.random.default_rng(seed).standard_normal(3)
-        loop.turn_fibre(rotation(axis * 0.45 / np.linalg.norm(axis)))
-        (bad,) = np.nonzero(loop.run(120).max(axis=1) > 0.03)
-        seconds.append(int(bad[-1]) + 1 if bad.size else 0)
-    assert sorted(seconds)[12] <= 25
+    assert seconds_after_kicks(0.45, 15, **FAINT)[12] <= 25
+
+
+def test_light_that_a_survey_has_found_is_settled() -> None:
+    loop = Loop(1, drift=0.0, is_unknown=True, key_per_s=2567.0, test_per_s=491.0)
+    while not loop.holder.seeking:
+        loop.second()
+    while loop.holder.seeking:
+        loop.second()
+    assert loop.holder.sample_s == SAMPLE_S
 
 
 def test_light_that_stays_as_it_is_stays_settled() -> None:

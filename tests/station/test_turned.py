@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from drivers.sim.optics.polarization import Turn, any_turn, port_chances, rotation
 from qkdd.station.error_counts import Side
 from qkdd.station.squeezers import Squeezers
-from qkdd.station.turned import FEWEST_BITS, TETRAHEDRON, _circle, search
+from qkdd.station.turned import FEWEST_BITS, TETRAHEDRON, Search, _circle, search
 
 RANGE = Squeezers(-5000, 5000, 2000.0)
 MAX_QBER = 0.05
@@ -159,6 +159,21 @@ def test_voltages_that_were_good_are_looked_at_after_a_survey_and_after_two_chan
         running.send(found)
     assert caught.value.value.voltages_mv == good
     assert caught.value.value.best
+
+
+def test_where_nothing_has_as_few_errors_as_wanted_the_limit_will_do() -> None:
+    more = Side([200, 200], [6, 6])
+    running = search(RANGE, (0.0, 0.0, 0.0, 0.0), (1.0, 2.0, 3.0, 4.0), (0.02, 0.02), max_qber=0.05)
+    next(running)
+    n_asked = sum(1 for _ in iter(lambda: next_or_found(running, more), None))
+    assert SURVEY + 6 * 4 * 3 < n_asked < SURVEY + 6 * 4 * 5  # all of it, once
+
+
+def next_or_found(running: Search, side: Side) -> tuple[float, ...] | None:
+    try:
+        return running.send(side)
+    except StopIteration:
+        return None
 
 
 def test_the_rotations_of_the_survey_weigh_every_entry_alike() -> None:
