@@ -73,9 +73,18 @@ def _encode_twin(slots: npt.NDArray[np.uint32], previous: int) -> npt.NDArray[np
 
 
 def decode(
-    words: npt.NDArray[np.uint16], previous: int, n_clicks: int, frame_pulses: int
+    words: npt.NDArray[np.uint16],
+    previous: int,
+    n_clicks: int,
+    frame_pulses: int,
+    room: npt.NDArray[np.int64] | None = None,
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Undo :func:`encode`.
+
+    Parameters
+    ----------
+    room : (n_clicks or more,) int64
+        Where the kernel puts the slots; left out, and for the twin: a new array.
 
     Returns
     -------
@@ -89,7 +98,9 @@ def decode(
         If the words are not exactly ``n_clicks`` gaps, or a gap is 0.
     """
     if _backend != TWIN:
-        slots = np.empty(n_clicks, np.int64)
+        slots = np.empty(n_clicks, np.int64) if room is None else room[:n_clicks]
+        if slots.size < n_clicks:
+            raise ValueError(f"room for {slots.size} slots, not {n_clicks}")
         ffi = _native.ffi
         lowest = _native.lib.gaps_decode(
             ffi.from_buffer("uint8_t[]", words),

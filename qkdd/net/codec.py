@@ -72,6 +72,7 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
 MAX_BATCH_MESSAGES = 0xFFFF
 _ARRAY_16 = 0xDC  # msgpack: array of up to 65535 elements, count big-endian
 _BATCH_HEADER = struct.Struct(">BH")
+_ONE_HEADER_BYTES = 1  # msgpack: an array of one element begins with 0x91
 
 _union: Any = reduce(or_, MESSAGES)
 _encoder = msgspec.msgpack.Encoder()
@@ -79,7 +80,7 @@ _decoder: msgspec.msgpack.Decoder[list[msgspec.Struct]] = msgspec.msgpack.Decode
 
 
 def encode_message(message: msgspec.Struct) -> bytes:
-    """Write one message, ready to be put in a batch.
+    """Write one message as a batch of its own.
 
     Raises
     ------
@@ -88,19 +89,21 @@ def encode_message(message: msgspec.Struct) -> bytes:
     """
     if type(message) not in MESSAGES:
         raise ValueError(f"{type(message).__name__} is not registered in qkdd.net.codec.MESSAGES")
-    data = _encoder.encode(message)
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise ValueError(
-            f"{type(message).__name__} of {len(data)} bytes, limit {MAX_MESSAGE_BYTES}"
-        )
+    data = _encoder.encode((message,))
+    n_bytes = len(data) - _ONE_HEADER_BYTES
+    if n_bytes > MAX_MESSAGE_BYTES:
+        raise ValueError(f"{type(message).__name__} of {n_bytes} bytes, limit {MAX_MESSAGE_BYTES}")
     return data
 
 
 def join_batch(encoded: Sequence[bytes]) -> bytes:
-    """Make a batch of messages that :func:`encode_message` wrote."""
+    """Make one batch of messages that :func:`encode_message` wrote; one alone is not copied."""
     if not 0 < len(encoded) <= MAX_BATCH_MESSAGES:
         raise ValueError(f"a batch has 1 to {MAX_BATCH_MESSAGES} messages, not {len(encoded)}")
-    batch = b"".join((_BATCH_HEADER.pack(_ARRAY_16, len(encoded)), *encoded))
+    if len(encoded) == 1:
+        return encoded[0]
+    bodies = (memoryview(one)[_ONE_HEADER_BYTES:] for one in encoded)
+    batch = b"".join((_BATCH_HEADER.pack(_ARRAY_16, len(encoded)), *bodies))
     if len(batch) > MAX_BATCH_BYTES:
         raise ValueError(f"a batch of {len(batch)} bytes, limit {MAX_BATCH_BYTES}")
     return batch

@@ -20,6 +20,8 @@ HEADER = struct.Struct("<4sBBHI")
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES + (64 << 10)
 MAX_HELLO_BYTES = 4 << 10
+SHORT_PIECE_BYTES = 4 << 10
+"""What is shorter is joined with what follows: each piece that is kept costs its own overhead."""
 
 
 class Kind(IntEnum):
@@ -63,19 +65,30 @@ def frame_parts(frame: Frame, part_bytes: int) -> Iterator[bytes | memoryview]:
 
 
 class FrameReader:
-    """Takes bytes in pieces of any size, gives whole frames. After a PeerError it is dead."""
+    """Takes bytes in pieces of any size, gives whole frames. After a PeerError it is dead.
+
+    A frame is put together once, when its last piece is there: a block's clicks come in many.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._begin = 0
+        """Where the next frame begins in the first piece."""
+        self._n_bytes = 0
+        """From there on."""
         self._error: PeerError | None = None
 
     @property
     def mid_frame(self) -> bool:
         """Whether a frame has begun and not ended."""
-        return bool(self._buffer)
+        return self._n_bytes > 0
 
     def feed(self, data: bytes | bytearray) -> None:
-        self._buffer += data
+        if self._pieces and len(self._pieces[-1]) < SHORT_PIECE_BYTES:
+            self._pieces[-1] += data
+        elif data:
+            self._pieces.append(bytes(data))
+        self._n_bytes += len(data)
 
     def next_frame(self) -> Frame | None:
         """Return the next frame, or None if it is not complete.
@@ -87,25 +100,34 @@ class FrameReader:
         """
         if self._error is not None:
             raise self._error
-        if len(self._buffer) < HEADER.size:
+        if self._n_bytes < HEADER.size:
             return None
         try:
-            kind, n_payload = read_header(bytes(self._buffer[: HEADER.size]))
+            kind, n_payload = read_header(bytes(self._first(HEADER.size)))
         except PeerError as error:
             self._error = error
-            self._buffer.clear()
+            self._pieces.clear()
+            self._begin = self._n_bytes = 0
             raise
         end = HEADER.size + n_payload
         stop = end + KIND_TAG_BYTES[kind]
-        if len(self._buffer) < stop:
+        if self._n_bytes < stop:
             return None
-        if len(self._buffer) == stop:  # nothing follows: it is given away, not copied
-            taken, self._buffer = self._buffer, bytearray()
-        else:
-            taken = self._buffer[:stop]
-            del self._buffer[:stop]
-        view = memoryview(taken).toreadonly()
-        return Frame(kind, view[HEADER.size : end], bytes(view[end:stop]))
+        frame = self._first(stop)
+        self._begin += stop
+        self._n_bytes -= stop
+        if not self._n_bytes:
+            self._pieces.clear()
+            self._begin = 0
+        return Frame(kind, frame[HEADER.size : end], bytes(frame[end:]))
+
+    def _first(self, n_bytes: int) -> memoryview:
+        """Return the first bytes, all in one piece from now on."""
+        if len(self._pieces[0]) - self._begin < n_bytes:
+            rest = memoryview(self._pieces[0])[self._begin :]
+            self._pieces = [b"".join((rest, *self._pieces[1:]))]
+            self._begin = 0
+        return memoryview(self._pieces[0])[self._begin : self._begin + n_bytes]
 
 
 def read_header(header: bytes) -> tuple[Kind, int]:

@@ -11,6 +11,7 @@ from qkdd.base.counts import ByIntensity
 from qkdd.base.errors import PeerError
 from qkdd.base.ids import BlockNo
 from qkdd.base.light import LightPlan
+from qkdd.base.scratch import Scratch
 from qkdd.kernels.sifting import sift_alice
 from qkdd.sift.block import KeyGatherer, SiftedBlock, add_counts
 from qkdd.sift.clicks import CHUNK_CLICKS, chunk_count
@@ -44,6 +45,7 @@ class AliceSifter:
         self._chunk_clicks = chunk_clicks
         self._n_clicks: int | None = None
         self._last_slot = -1
+        self._slots = Scratch()
         self._replies: list[Kept] = []
         self._n_replied = 0
         self._key = KeyGatherer()
@@ -93,6 +95,7 @@ class AliceSifter:
         self._last_slot = int(slots[-1]) if slots.size else self._last_slot
         if self.complete:
             self._choices.wipe()
+            self._slots.release()
 
     def reply(self) -> Iterator[Kept]:
         """Say what stays; to be sent in this order, once."""
@@ -130,6 +133,7 @@ class AliceSifter:
     def wipe(self) -> None:
         """Forget the block: it is void."""
         self._choices.wipe()
+        self._slots.release()
         self._key.wipe()
         self._replies.clear()
 
@@ -156,6 +160,7 @@ class AliceSifter:
                 self._last_slot,
                 here,
                 self._plan.frame_pulses,
+                self._slots.room(here),
             )
             bases = packed(message.bases, here)
         except ValueError as error:

@@ -37,15 +37,19 @@ def encode_gaps(slots: npt.NDArray[np.uint32], previous: int) -> Words:
 
 
 def decode_gaps(
-    words: Words, previous: int, n_clicks: int, frame_pulses: int = MAX_BLOCK_PULSES
+    words: Words,
+    previous: int,
+    n_clicks: int,
+    frame_pulses: int = MAX_BLOCK_PULSES,
+    room: Slots | None = None,
 ) -> tuple[Slots, int]:
     """Undo :func:`encode_gaps`; return also the lowest place of a slot in its frame.
 
-    The slots rise strictly, and have no upper limit yet.
+    The slots rise strictly, and have no upper limit yet. They may come to lie in ``room``.
 
     Raises
     ------
     ValueError
         If the words are not exactly ``n_clicks`` gaps, or a gap is 0.
     """
-    return gaps.decode(words, previous, n_clicks, frame_pulses)
+    return gaps.decode(words, previous, n_clicks, frame_pulses, room)

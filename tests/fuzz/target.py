@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from qkdd.base.scratch import Scratch
 from qkdd.base.secret import Secret
 
 Faces = Literal["peer", "client", "instrument", "file"]
@@ -56,6 +57,8 @@ def state_of(thing: object, depth: int = 12) -> object:
         return sorted(repr(state_of(one, depth - 1)) for one in thing)
     if isinstance(thing, dict):
         return [(state_of(k, depth - 1), state_of(v, depth - 1)) for k, v in thing.items()]
+    if kind is Scratch:
+        return None  # what is in it means nothing
     if kind is Secret:
         return None if thing.wiped else bytes(thing.reveal())
     if isinstance(thing, Enum | np.generic):

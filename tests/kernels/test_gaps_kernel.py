@@ -30,6 +30,10 @@ def agree_and_come_back(variant, slots, previous, frame) -> None:
     for back, lowest in both(variant, kernel.decode, fast, previous, slots.size, frame):
         assert back.tolist() == slots.tolist()
         assert lowest == min((slots % frame).tolist(), default=2**63 - 1)
+    room = np.full(slots.size + 9, -1)
+    for back, _ in both(variant, kernel.decode, fast, previous, slots.size, frame, room):
+        assert back.tolist() == slots.tolist()
+    assert (room[slots.size :] == -1).all()
 
 
 @each_variant
@@ -91,3 +95,12 @@ def test_any_slots_are_written_or_refused_as_by_the_twin(variant, slots, previou
     assert (fast if isinstance(fast, str) else fast.tolist()) == (
         twin if isinstance(twin, str) else twin.tolist()
     )
+
+
+@pytest.mark.skipif(len(kernel.backends()) < 2, reason="no compiler when this was installed")
+def test_slots_come_into_the_room_that_is_given_and_into_no_less() -> None:
+    words, room = np.ones(12, "<u2"), np.empty(12, np.int64)
+    slots, _ = kernel.decode(words, -1, 12, 100, room)
+    assert np.shares_memory(slots, room)
+    with pytest.raises(ValueError, match="room for 11 slots, not 12"):
+        kernel.decode(words, -1, 12, 100, room[:11])

@@ -29,7 +29,10 @@ def test_a_batch_comes_back_in_order(numbers: list[int]) -> None:
 def test_a_batch_on_the_wire_is_msgpack() -> None:
     batch = join_batch([encode_message(ERRORS)])
     assert msgspec.msgpack.decode(batch) == [["TestErrors", 1, [1, 2, 3]]]
-    assert batch[:3] == b"\xdc\x00\x01"
+    assert batch[:1] == b"\x91"
+    batch = join_batch([encode_message(ERRORS)] * 2)
+    assert msgspec.msgpack.decode(batch) == [["TestErrors", 1, [1, 2, 3]]] * 2
+    assert batch[:3] == b"\xdc\x00\x02"
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
