@@ -66,7 +66,7 @@ class Tracker:
         self._recent: deque[tuple[int, int, int]] = deque()
         """Pulses, clicks, clicks near their pulse: of the windows of the last 200 ms."""
         self._recent_pulses = 0
-        self._frame = FrameAssembly(plan)
+        self._frame = FrameAssembly(plan, settler)
         self._skip_early_tags()
 
     def advance(self, until_ps: int) -> list[Event]:
@@ -145,15 +145,15 @@ class Tracker:
         frame = self._frame_of(begin)
         if frame < 0:
             return []
-        settled = self._settler.settle(assigned.masks)
-        assigned.masks.fill(0)
         span = self._plan.frame_span(frame)
         payload = span.start + self._plan.calibration_pulses
         if begin < payload:
             codes = self._states(assigned.slots.astype(np.int64) + begin)
+            settled = self._settler.settle(assigned.masks)
+            assigned.masks.fill(0)
             self._frame.calibrate(count_errors(codes, settled.detectors), codes.size)
             return self._calibrated(frame) if stop == payload else []
-        self._frame.add(begin, frame, assigned, settled)
+        self._frame.add(begin, frame, assigned)
         if stop < span.stop:
             return []
         block = self._plan.block_of_frame(frame)

@@ -29,8 +29,8 @@ SAMPLE_S, HASTY_SAMPLE_S = 1.0, 0.5
 costs some frames, but who looks for the light has no time to lose."""
 
 LONG_STEP = 4.0 / 3.0
-"""Times the slope, while the light is not settled: right for the mean curvature, and a round leaves
-a third of the angle at the most, where steps of the slope itself leave up to a half."""
+"""Times a clear slope, while the light is not settled: right for the mean curvature, and a round
+leaves a third of the angle at the most, where steps of the slope itself leave up to a half."""
 
 GOOD_SHARE = 0.6
 """Of the limit: errors below it, as counted, are called good where it is not known how few they can
@@ -53,9 +53,10 @@ class PolarizationHolder:
     Per direction and basis, with excursions of d to both sides, the slope of the error rate is
     ``g = (e+ - e-) / (2 d)`` and its variance the counting noise's. Near the best voltage the
     curvature of J in the angle of any turn is between 1/2 and 1, so a step of -g does not
-    overshoot, and one of -4/3 g by a third at most. It is shrunk by ``1 - var(g) / g^2``
-    (positive-part James-Stein): noise alone moves next to nothing. A basis is acted on when its
-    slope is significant, or known well enough.
+    overshoot, and one of -4/3 g by a third at most. A basis is acted on when its slope is clear,
+    far beyond its noise; or when it is known as well as what was expected before, to be off by d to
+    either side: then by the mean of both, ``-g d^2 / (d^2 + var(g))``, since chance alone would now
+    and then make a step that costs all the key.
     """
 
     def __init__(
@@ -196,7 +197,10 @@ class PolarizationHolder:
             rates = [found.side.rate(basis) for basis in range(2)]
             if any(rate > wanted for (rate, _), wanted in zip(rates, self._wanted, strict=True)):
                 self._fewest = None  # it has looked everywhere: so few they are no more
-            self._pages = tuple(Page(rate + math.sqrt(variance)) for rate, variance in rates)
+            # By the fewest known: small excursions need a minute to mend what a survey leaves.
+            usual = tuple(rate + math.sqrt(variance) for rate, variance in rates)
+            few = self._fewest or usual
+            self._pages = tuple(Page(min(pair)) for pair in zip(usual, few, strict=True))
 
     def _begin_visit(self) -> None:
         self._excursion_rad = self._small_rad
@@ -228,17 +232,15 @@ class PolarizationHolder:
         if not any(significant) and not all(known):
             return
         step_rad = sum(
-            -g * max(0.0, 1.0 - variance / (g * g))
-            for (g, variance), clear, enough in zip(slopes, significant, known, strict=True)
-            if g != 0.0 and (clear or enough)
+            self._step_rad(*slope, clear=clear)
+            for slope, clear, enough in zip(slopes, significant, known, strict=True)
+            if clear or enough
         )
         if self._is_settled:
             usual = (self._usual_rate(0), self._usual_rate(1))
             few = self._fewest or usual
             self._fewest = (min(few[0], usual[0]), min(few[1], usual[1]))
             self._pages = (Page(usual[0]), Page(usual[1]))
-        else:
-            step_rad *= LONG_STEP
         self._n_settled = self._n_settled + 1 if self._is_good() else 0
         self._centre_mv = self._moved_mv(step_rad)
         self._begin_visit()  # folds the channels that have moved
@@ -282,6 +284,13 @@ class PolarizationHolder:
             both.matched[basis] += side.matched[basis]
             both.errors[basis] += side.errors[basis]
         return both.rate(basis)
+
+    def _step_rad(self, slope: float, variance: float, *, clear: bool) -> float:
+        """Return how far to go for one basis' sake."""
+        if not clear:
+            expected = self._excursion_rad**2
+            return -slope * expected / (expected + variance)
+        return -slope if self._is_settled else -LONG_STEP * slope
 
     def _slope(self, basis: int) -> tuple[float, float]:
         """Return the slope of a basis' error rate per rad, and its variance."""

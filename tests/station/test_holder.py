@@ -116,6 +116,40 @@ def test_light_whose_errors_have_become_more_for_good_is_held_with_these() -> No
         assert holder.sample_s == SAMPLE_S
 
 
+def test_errors_that_a_search_leaves_are_judged_by_the_fewest_known() -> None:
+    """1 % more is few enough to end a search, and too many for excursions that need a minute."""
+    holder = PolarizationHolder(RANGE, (0, 900, 0, 0), max_qber=0.05)
+    for _ in range(200):
+        holder.take((5_000, 5_000), (50, 50))
+    while not holder.seeking:
+        holder.take((5_000, 5_000), (600, 600))
+    while holder.seeking:
+        holder.take((5_000, 5_000), (100, 100))
+    assert holder.sample_s == SAMPLE_S
+    for _ in range(3):
+        holder.take((5_000, 5_000), (100, 100))
+    assert not holder.seeking
+    assert holder.sample_s < SAMPLE_S
+
+
+def moved_mv(n_key: int) -> np.ndarray:
+    """How far settled light is moved by 4.5 and 5.5 % of ``n_key`` wrong bits to either side."""
+    holder = PolarizationHolder(RANGE, (0, 900, 0, 0), max_qber=0.2)
+    for _ in range(200):
+        holder.take((500_000, 500_000), (25_000, 25_000))
+    before = np.array(holder.centre_mv)
+    for rate in (0.0452, 0.0548):
+        holder.take((n_key, 500_000), (round(n_key * rate), 25_000))
+    return np.abs(np.array(holder.centre_mv) - before)
+
+
+def test_a_slope_that_may_be_chance_is_followed_by_half() -> None:
+    """Three sigma to one side come once in seven hundred times, and would cost all the key."""
+    unclear, clear = moved_mv(10_000), moved_mv(1_000_000)
+    assert clear.max() > 40
+    assert 0.4 * clear.max() < unclear.max() < 0.6 * clear.max()
+
+
 def seconds_too_bad(loop: Loop) -> int:
     (bad,) = np.nonzero(loop.run(120).max(axis=1) > MAX_QBER)
     return int(bad[-1]) + 1 if bad.size else 0
