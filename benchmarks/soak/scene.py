@@ -22,8 +22,8 @@ from qkdd.cli.demo.files import (
     SLOPE_MW_PER_MA,
     THRESHOLD_MA,
     attenuation_db,
-    free_ports,
 )
+from qkdd.cli.ports import lasting_ports
 from tests.chaos.bad_host import BadHost
 from tests.whole.applications import Applications
 from tests.whole.bad_network import bad_network
@@ -43,7 +43,7 @@ def with_helpers(text: str, meter_port: int) -> str:
     box = 'detector = { model = "sq-websq",'
     assert box in text
     text = text.replace(box, f'{box} counts = "tcp:127.0.0.1:0",')
-    for port in free_ports(text.count("tcp:127.0.0.1:0")):
+    for port in lasting_ports(text.count("tcp:127.0.0.1:0")):
         text = text.replace("tcp:127.0.0.1:0", f"tcp:127.0.0.1:{port}", 1)
     return (
         f"{text}"
@@ -103,7 +103,7 @@ def bad_host(site: Site, relay: str) -> BadHost:
 async def open_scene(folder: Path, seed: int) -> AsyncIterator[Scene]:
     """Start everything, and wait for the first key."""
     dice = random.Random(seed)
-    (meter_port,) = free_ports(1)
+    (meter_port,) = lasting_ports(1)
     more = more_of(folder, meter_port)
     add = partial(with_helpers, meter_port=meter_port)
     async with (

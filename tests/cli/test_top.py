@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from qkdd.cli.__main__ import main
-from qkdd.cli.demo.files import free_ports
+from qkdd.cli.ports import lasting_ports
 from qkdd.cli.top import screen
 from qkdd.daemon.snapshot import RelaySnapshot
 from tests.daemon.relay_files import install_psk, relay_file
@@ -78,7 +78,7 @@ def test_a_relay_that_does_not_answer_is_said_and_waited_for(tmp_path: Path) -> 
 
 
 def test_a_running_relay_is_seen_by_top_doctor_and_prometheus(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    (port,) = lasting_ports(1)
     config = relay_file(tmp_path, more=f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
     install_psk(config)
     relay = subprocess.Popen([*QKDD, "run", str(config)], stderr=subprocess.DEVNULL)

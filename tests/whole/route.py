@@ -28,10 +28,10 @@ from qkdd.cli.demo.files import (
     THRESHOLD_MA,
     WAVELENGTH_NM,
     attenuation_db,
-    free_ports,
     private_file,
 )
 from qkdd.cli.demo.processes import Child, ask_status, start, start_lab
+from qkdd.cli.ports import lasting_ports
 from qkdd.config import load
 from qkdd.daemon.lane_status import LaneSnapshot
 from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
@@ -190,8 +190,8 @@ async def open_route(
     if lit:
         lab, resources = await start_lab(lab_file)
     _write_pki(folder, nodes)
-    ports = dict(zip(pairwise(nodes), free_ports(len(nodes) - 1), strict=True))
-    delivery = free_ports(len(nodes))
+    ports = dict(zip(pairwise(nodes), lasting_ports(len(nodes) - 1), strict=True))
+    delivery = lasting_ports(len(nodes))
     text = _lane_text(nodes, lane, times)
     for node, port in zip(nodes, delivery, strict=True):
         private_file(folder / node / "master.key", os.urandom(32))

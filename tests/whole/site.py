@@ -16,12 +16,12 @@ from qkdd.cli.demo.files import (
     LINK,
     Experiment,
     RelayFiles,
-    free_ports,
     write_lab,
     write_pki,
     write_relays,
 )
 from qkdd.cli.demo.processes import Child, ask_status, start, start_lab
+from qkdd.cli.ports import lasting_ports
 from qkdd.daemon.snapshot import LinkSnapshot, RelaySnapshot
 
 SHORT_BLOCKS = "\n[links.light]\nramp_frames = [20]\n"
@@ -167,7 +167,7 @@ async def open_site(
 
 def nowhere(folder: Path) -> Resources:
     """Resource strings of instruments that are switched off."""
-    attenuator, encoder, tagger = free_ports(3)
+    attenuator, encoder, tagger = lasting_ports(3)
     return {
         "laser": f"serial:{folder / 'unplugged'}",
         "attenuator": f"TCPIP::127.0.0.1::{attenuator}::SOCKET",

@@ -13,8 +13,8 @@ from qkdd.cli.demo.files import (
     LASER_MA,
     SLOPE_MW_PER_MA,
     THRESHOLD_MA,
-    free_ports,
 )
+from qkdd.cli.ports import lasting_ports
 from tests.whole.site import open_site
 from tests.whole.stock import install_psk
 
@@ -42,7 +42,7 @@ def tap(port: int) -> str:
 async def test_a_modulator_that_has_drifted_keeps_the_link_dark_until_it_is_set_anew(
     tmp_path: Path,
 ) -> None:
-    (port,) = free_ports(1)
+    (port,) = lasting_ports(1)
     lab = tmp_path / "lab" / "lab.toml"
     more = {ALICE: tap(port), BOB: PROOF}
     async with open_site(tmp_path, more=more, alter_lab=partial(with_meter, port=port)) as site:

@@ -12,10 +12,10 @@ import datetime
 import json
 import math
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from qkdd.cli.ports import lasting_ports
 from qkdd.net.pki import Authority
 
 ALICE, BOB, LINK = "relay-a", "relay-b", "a-b"
@@ -116,7 +116,7 @@ def write_relays(
     folder: Path, resources: dict[str, str], pulse_rate_hz: int = PULSE_RATE_HZ
 ) -> tuple[RelayFiles, RelayFiles]:
     """Write both relays' configurations around the instruments' resource strings."""
-    link_port, port_a, port_b = free_ports(3)
+    link_port, port_a, port_b = lasting_ports(3)
     light = ""
     if pulse_rate_hz != PULSE_RATE_HZ:
         light = f"[links.light]\npulse_rate_hz = {pulse_rate_hz}\n"
@@ -185,15 +185,3 @@ role = "{role}"
 """
     )
     return RelayFiles(name, path, port)
-
-
-def free_ports(number: int) -> list[int]:
-    """Find TCP ports on loopback that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

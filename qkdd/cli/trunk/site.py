@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qkdd.cli.demo.files import private_file
-from qkdd.cli.trunk.ports import lasting_ports
+from qkdd.cli.ports import lasting_ports
 from qkdd.net.pki import Authority
 from qkdd.network.laid_out import LaidLink, LaidOut
 
