@@ -8,12 +8,13 @@ import sys
 SWITCH_INTERVAL_S = 0.0005
 """The loop must not wait 5 ms for a thread that holds the interpreter between two kernels."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-MAPPED_FROM_BYTES = 256 * 1024
-"""With 2 or 4 MiB a third or a tenth of the page faults are left, and nothing is won: a fresh page
-comes zeroed into the cache, which memory that each of many relays keeps for itself does not."""
-KEPT_FREE_BYTES = 2 * 1024 * 1024
+MAPPED_FROM_BYTES = 1024 * 1024
+"""Below it is what a frame of the wire with a block's clicks needs several times over (700 kB), and
+what a second of tags does: fresh pages for these cost a relay a tenth of its time."""
+KEPT_FREE_BYTES = 4 * 1024 * 1024
 """At the top of each arena: with glibc's 128 KiB, every batch of tags would give its pages back
-and have them made anew, which costs as much as the work on it."""
+and have them made anew, which costs as much as the work on it. It is memory that each relay keeps,
+and 8 MiB win no more."""
 MALLOC_ARENAS = 2
 
 
