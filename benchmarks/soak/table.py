@@ -47,7 +47,7 @@ def by_kind(days: Iterable[Day]) -> list[str]:
 def of_processes(verdict: Verdict) -> list[str]:
     lines = [
         "| process | lives | memory, MB, by thirds of the run: calm, median | highest "
-        "| quarters of long lives, calm | files, calm | threads, calm |",
+        "| quarters of long lives, the longest first, calm | files, calm | threads, calm |",
         "|---|---|---|---|---|---|---|",
     ]
     for growth in verdict.growth:

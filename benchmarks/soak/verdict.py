@@ -51,7 +51,7 @@ class Growth:
     """The median."""
     peak_mb: list[float]
     life_mb: list[list[float]]
-    """Of every long life: the medians of its quarters."""
+    """Of every long life, the longest first: the medians of its quarters."""
     n_files: list[int]
     n_threads: list[int]
     n_lives: int
@@ -65,7 +65,9 @@ class Growth:
             found.append(f"{self.name}: peaks {self.peak_mb[0]:.0f} -> {self.peak_mb[2]:.0f} MB")
         found += [
             f"{self.name}: memory {' -> '.join(f'{value:.0f}' for value in life)} MB in one life"
-            for life in self.life_mb
+            for life in self.life_mb[
+                :1
+            ]  # a leak shows best in it; a quarter of a short life is a day
             if life[-1] > MOST_GROWTH * life[0]
             and all(late > LEAST_RISE * early for early, late in pairwise(life))
         ]
@@ -110,7 +112,7 @@ def _median(samples: list[Sample]) -> float:
 
 
 def _lives(samples: list[Sample]) -> list[list[float]]:
-    found = []
+    found: list[tuple[float, list[float]]] = []
     for pid in dict.fromkeys(one.pid for one in samples):
         life = [one for one in samples if one.pid == pid]
         warm_s, length_s = life[0].at_s + WARM_S, life[-1].at_s - life[0].at_s
@@ -120,8 +122,8 @@ def _lives(samples: list[Sample]) -> list[list[float]]:
         calm = [one for one in life if one.calm and one.at_s >= warm_s]
         quarters = [[o for o in calm if int((o.at_s - warm_s) / quarter_s) == n] for n in range(4)]
         if all(quarters):
-            found.append([_median(quarter) for quarter in quarters])
-    return found
+            found.append((length_s, [_median(quarter) for quarter in quarters]))
+    return [life for _, life in sorted(found, key=lambda one: -one[0])]
 
 
 async def judge(scene: Scene) -> Verdict:
