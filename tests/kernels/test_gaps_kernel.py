@@ -60,6 +60,14 @@ def test_rows_of_small_gaps_are_those_of_the_twin_and_come_back(
 
 
 @each_variant
+def test_every_gap_that_needs_no_escape_comes_back_from_every_place_of_a_row(variant) -> None:
+    for shift in range(8):
+        gaps = np.roll(np.arange(1, kernel.ESCAPE), shift)
+        slots = np.cumsum(gaps).astype(np.uint32)
+        agree_and_come_back(variant, slots, 0, 2**31)
+
+
+@each_variant
 @pytest.mark.parametrize(("last", "following"), [(70, 70), (70, 69), (2**32 - 1, 0)])
 @given(st.integers(1, 40), st.integers(0, 40))
 def test_a_slot_that_does_not_rise_is_found_at_any_place_of_a_row(
